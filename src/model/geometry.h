@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The shape of a network: all that is needed to know every tensor of the model file and every buffer
+ * of a run. Filled from metadata by the reader, and by the converter for the writer.
+ */
+#ifndef IVITI_GEOMETRY_H
+#define IVITI_GEOMETRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "iviti/kernels.h"
+#include "kernels/kernel.h"
+
+#define IVITI_MAX_STAGES 4
+#define IVITI_MAX_BLOCKS 64
+#define IVITI_MAX_DIM 4096
+#define IVITI_MAX_HEADS 64
+#define IVITI_MAX_TOKENS 4096
+#define IVITI_MAX_HIDDEN 16384
+#define IVITI_MAX_CLASSES 65536
+#define IVITI_MAX_IMAGE 1024
+#define IVITI_MAX_PATCH 64
+#define IVITI_MAX_WINDOW 32
+
+typedef enum iviti_family { IVITI_VIT, IVITI_SWIN } iviti_family;
+typedef enum iviti_gelu_kind { IVITI_GELU_TABLE, IVITI_GELU_SHIFT } iviti_gelu_kind;
+typedef enum iviti_fit { IVITI_FIT_CROP, IVITI_FIT_SQUASH } iviti_fit;
+
+/* What happens to a picture of any size: shorter side to `resize`, then the centre (CROP), or both
+ * sides to the network's size (SQUASH). */
+typedef struct iviti_preprocess {
+    iviti_fit fit;
+    uint32_t resize; /* CROP only; at least the larger side of the image */
+    iviti_interpolation interpolation;
+} iviti_preprocess;
+
+typedef struct iviti_stage {
+    uint32_t depth;
+    uint32_t dim;
+    uint32_t heads;
+    uint32_t hidden;      /* width of the MLP */
+    uint32_t grid_width;  /* tokens, prefix tokens not counted */
+    uint32_t grid_height;
+    uint32_t window;      /* Swin: side of the window actually used; 0: global attention */
+} iviti_stage;
+
+typedef struct iviti_geometry {
+    iviti_family family;
+    uint32_t image_width;
+    uint32_t image_height;
+    uint32_t patch;
+    uint32_t prefix_tokens; /* ViT: 1 (class) or 2 (class, distillation); Swin: 0 */
+    uint32_t stages;
+    iviti_stage stage[IVITI_MAX_STAGES];
+    uint32_t depth;    /* sum over stages */
+    uint32_t features; /* ViT: prefix_tokens * dim; Swin: dim of the last stage */
+    uint32_t classes;
+    bool pixel_table;                /* pixels pass through a table, I-ViT's quantised image */
+    iviti_norm_kind norm_kind;       /* every LayerNorm of the file */
+    iviti_softmax_kind softmax_kind;
+    iviti_gelu_kind gelu_kind;
+    iviti_preprocess preprocess;
+    uint32_t logits_multiplier; /* in [2^30, 2^31) */
+    uint32_t logits_shift;      /* in [1, 62] */
+} iviti_geometry;
+
+/* Fills depth, features, grids and windows of later stages from the rest, and checks every limit.
+ * Returns NULL, or the sentence that says which field breaks which limit (in `text`). */
+const char *iviti_geometry_complete(iviti_geometry *g, char *text, size_t text_bytes);
+
+/* Tokens of a stage, prefix tokens included. */
+static inline uint32_t iviti_stage_tokens(const iviti_geometry *g, uint32_t stage)
+{
+    return g->prefix_tokens + g->stage[stage].grid_width * g->stage[stage].grid_height;
+}
+
+#endif

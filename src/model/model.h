@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A model in memory: geometry, and every layer ready for the kernels. Immutable once loaded.
+ */
+#ifndef IVITI_MODEL_H
+#define IVITI_MODEL_H
+
+#include "iviti/iviti.h"
+#include "kernels/kernel.h"
+#include "model/geometry.h"
+
+typedef struct iviti_block {
+    iviti_norm norm1;
+    iviti_dense query, key, value; /* rows of qkv.weight */
+    const iviti_dyadic *score;     /* (heads) */
+    const uint8_t *exp_table;      /* (256) table softmax */
+    const int32_t *exp_shift;      /* (256) Shiftmax: built at load from score.one_over_scale */
+    const iviti_dyadic *output;    /* (heads) */
+    const int32_t *position_bias;  /* Swin: (heads, window^2, bias_stride), expanded at load */
+    iviti_dyadic bias_score;       /* Swin, Shiftmax */
+    iviti_dense proj;
+    iviti_join join1;
+    iviti_norm norm2;
+    iviti_dense fc1;
+    const uint8_t *gelu_table;     /* (ceil(hidden/64), 256) offset binary; table GELU */
+    int32_t gelu_one_over_scale;   /* ShiftGELU */
+    iviti_dyadic gelu_output;      /* ShiftGELU */
+    iviti_dense fc2;
+    iviti_join join2;
+} iviti_block;
+
+typedef struct iviti_merge { /* Swin, between stages */
+    iviti_norm norm;         /* over 4 * dim */
+    iviti_dense reduction;   /* (2 * dim, 4 * dim), to the next stage's s16 stream */
+} iviti_merge;
+
+struct iviti_model {
+    iviti_geometry geometry;
+    iviti_allocator allocator;
+    size_t memory;
+
+    const uint8_t *pixel_table;    /* (3, 256) offset binary, or NULL: pixels enter as they are */
+    iviti_dense embed;             /* in = patch * patch * 3, raw u8 pixels */
+    const int16_t *position;       /* ViT: (tokens, dim), prefix rows whole, patch rows to be added to */
+    iviti_join embed_join;         /* ViT: position row and patch */
+    iviti_norm embed_norm;         /* Swin: over the s16 patch rows, to the s16 stream */
+    iviti_block *blocks;           /* (geometry.depth) */
+    iviti_merge *merges;           /* (stages - 1) */
+    iviti_norm norm;
+    const iviti_dyadic *pool;      /* Swin: (dim) factor from the sum over tokens to s8 */
+    iviti_dense head;              /* in = features */
+
+    const char *labels;            /* classes strings, NUL-terminated, back to back, or NULL */
+    const uint32_t *label_offset;  /* (classes) */
+};
+
+#endif
