@@ -74,8 +74,8 @@ IVITI_API void iviti_shiftmax(const int8_t *x, size_t count, int32_t one_over_sc
                               int16_t *p);
 
 /* ShiftGELU of one row: y = x * sigmoid, at scale S / 128, n = 23.
- * x (count) s8 at scale S, one_over_scale = ceil(1 / (1.702 * S)) in [1, 2^15],
- * y (count) in [-16256, 16129]. count >= 1. */
+ * x (count) s8 at scale S, one_over_scale = ceil(1 / (1.702 * S)) in [1, 255] (above, the sigmoid
+ * would leave its 7 bits), y (count) in [-16256, 16129]. count >= 1. */
 IVITI_API void iviti_shift_gelu(const int8_t *x, size_t count, int32_t one_over_scale, int32_t *y);
 
 /* I-LayerNorm of one row as published: ten Newton steps from 2^16 towards sqrt(V),
@@ -120,7 +120,8 @@ IVITI_API uint32_t iviti_exp_table(const int32_t *score, size_t count, iviti_dya
                                    const uint8_t *table, uint8_t *e);
 
 /* The factor that divides a row by its sum: `factor` / sum, by one integer division.
- * sum in [1, 2^20]; factor.shift in [25, 40]. Result's shift lies in [32, 62] for sum >= 255. */
+ * sum in [1, 2^28]. With L the length of sum in bits, the result's shift is factor.shift + L or one
+ * less, and the caller keeps it in [1, 62]. */
 IVITI_API iviti_dyadic iviti_reciprocal(uint32_t sum, iviti_dyadic factor);
 
 /* y[i] = table[x[i] + 128]: any function of an s8, GELU above all. */
