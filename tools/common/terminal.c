@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Asks the environment; nothing here writes.
+ */
+#define _DEFAULT_SOURCE /* struct winsize */
+
+#include "common/terminal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+bool terminal_is(FILE *file)
+{
+    const char *const kind = getenv("TERM");
+
+    return isatty(fileno(file)) && (kind == NULL || strcmp(kind, "dumb") != 0);
+}
+
+bool terminal_colour(FILE *file)
+{
+    const char *const no_colour = getenv("NO_COLOR");
+
+    return terminal_is(file) && (no_colour == NULL || no_colour[0] == '\0');
+}
+
+int terminal_width(FILE *file)
+{
+    struct winsize size;
+
+    if (ioctl(fileno(file), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+        return size.ws_col;
+    }
+    return 80;
+}
+
+bool terminal_utf8(void)
+{
+    static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *const value = getenv(names[i]);
+        if (value != NULL && value[0] != '\0') {
+            return strstr(value, "UTF-8") != NULL || strstr(value, "utf8") != NULL ||
+                   strstr(value, "utf-8") != NULL;
+        }
+    }
+    return false;
+}
