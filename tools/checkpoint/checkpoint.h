@@ -11,8 +11,8 @@
 
 #include "common/report.h"
 
-#define CHECKPOINT_MAX_RANK 8
-#define CHECKPOINT_MAX_NAME 255
+#define CHECKPOINT_MAX_RANK    8
+#define CHECKPOINT_MAX_NAME    255
 #define CHECKPOINT_MAX_TENSORS 16384
 
 typedef enum checkpoint_type {
@@ -34,7 +34,7 @@ typedef struct checkpoint_tensor {
     uint32_t rank;
     uint64_t shape[CHECKPOINT_MAX_RANK];
     uint64_t count;   /* elements: product of the shape, 1 for rank 0 */
-    const void *data; /* contiguous, row-major, host byte order; no alignment promised */
+    const void *data; /* contiguous, row-major, little-endian as in the file; not aligned */
 } checkpoint_tensor;
 
 typedef struct checkpoint {
@@ -44,7 +44,8 @@ typedef struct checkpoint {
     uint64_t bytes;        /* its length */
     size_t count;
     checkpoint_tensor *tensors; /* sorted by name */
-    void *arena;
+    void *source;               /* the file's bytes, where most tensors lie */
+    void *arena;                /* names, and tensors that had to be copied */
 } checkpoint;
 
 /* Reads the whole file. Untouched output and a sentence on failure. */
