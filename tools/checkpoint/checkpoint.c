@@ -54,14 +54,18 @@ static const kind *find_kind(const uint8_t *bytes, size_t size)
           "a bare pickle that torch.save did not write: re-save with "
           "torch.save(model.state_dict(), path)" },
     };
+    /* Asked first: its length may begin with any of the other magics' bytes. */
+    static const kind safetensors = { "safetensors", 0, 0, "", safetensors_read, NULL };
+    if (starts_like_safetensors(bytes, size)) {
+        return &safetensors;
+    }
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         const kind *k = &kinds[i];
         if (size >= k->offset + k->length && memcmp(bytes + k->offset, k->magic, k->length) == 0) {
             return k;
         }
     }
-    static const kind safetensors = { "safetensors", 0, 0, "", safetensors_read, NULL };
-    return starts_like_safetensors(bytes, size) ? &safetensors : NULL;
+    return NULL;
 }
 
 static int by_name(const void *a, const void *b)

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The transformer block, shared by ViT and Swin: x + proj(attention(norm1(x))), then
+ * x + fc2(gelu(fc1(norm2(x)))). A row here is a token in window order; ViT has one window.
+ */
+#include "graph/session.h"
+
+/* Tokens that attend to each other: a Swin window, or all of a ViT. */
+static uint32_t window_tokens(const iviti_session *s, uint32_t stage)
+{
+    return s->windows[stage].count ? s->windows[stage].tokens
+                                   : iviti_stage_tokens(&s->model->geometry, stage);
+}
+
+static uint32_t head_dim(const iviti_stage *g)
+{
+    return g->dim / g->heads;
+}
+
+static iviti_head_panels keys_of(const iviti_session *s, uint32_t stage, unsigned parity)
+{
+    const iviti_stage *g = &s->model->geometry.stage[stage];
+    const uint32_t tokens = window_tokens(s, stage);
+    return (iviti_head_panels){ s->buffers.keys[parity], iviti_panel_bytes(tokens, head_dim(g)),
+                                g->heads, head_dim(g), tokens };
+}
+
+static iviti_head_panels values_of(const iviti_session *s, uint32_t stage, unsigned parity)
+{
+    const iviti_stage *g = &s->model->geometry.stage[stage];
+    const uint32_t tokens = window_tokens(s, stage);
+    return (iviti_head_panels){ s->buffers.values[parity], iviti_panel_bytes(head_dim(g), tokens),
+                                g->heads, head_dim(g), tokens };
+}
+
+/* Stream rows that the buffer rows from `first` on stand for: either mapped, or the same. */
+typedef struct source {
+    int16_t *stream;
+    size_t stride;
+    const uint32_t *map;
+} source;
+
+static source stream_rows(const iviti_session *s, uint32_t stage, size_t first, const uint32_t *map)
+{
+    const size_t stride = iviti_row_stride(s->model->geometry.stage[stage].dim);
+    return (source){ map ? s->buffers.stream : s->buffers.stream + first * stride, stride,
+                     map ? map + first : NULL };
+}
+
+void iviti_block_project(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
+                         iviti_rows rows, iviti_rows queries, const uint32_t *window_map)
+{
+    const iviti_kernels *k = &s->kernels;
+    const size_t stride = iviti_row_stride(s->model->geometry.stage[stage].dim);
+    const source in = stream_rows(s, stage, rows.first, window_map);
+    const iviti_head_panels keys = keys_of(s, stage, parity);
+    const iviti_head_panels values = values_of(s, stage, parity);
+    uint8_t *normed = s->buffers.normed + rows.first * stride;
+
+    k->norm_s8(&b->norm1, in.stream, in.stride, in.map, rows.count, normed, stride);
+    k->dense_s8(&b->query, s->buffers.normed + queries.first * stride, stride, queries.count,
+                s->buffers.query + queries.first * stride, stride);
+    k->dense_keys(&b->key, normed, stride, rows.first, rows.count, &keys);
+    k->dense_values(&b->value, normed, stride, rows.first, rows.count, &values);
+}
+
+static iviti_attention attention_of(const iviti_block *b, const iviti_geometry *g,
+                                    uint32_t stage, uint32_t tokens, uint32_t head)
+{
+    const size_t bias_stride = (tokens + 15) / 16 * 16;
+    return (iviti_attention){
+        .kind = g->softmax_kind,
+        .head_dim = head_dim(&g->stage[stage]),
+        .tokens = tokens,
+        .score = b->score[head],
+        .exp_table = b->exp_table,
+        .exp_shift = b->exp_shift,
+        .output = b->output[head],
+        .bias = b->position_bias ? b->position_bias + head * tokens * bias_stride : NULL,
+        .bias_stride = bias_stride,
+        .bias_score = b->bias_score,
+    };
+}
+
+void iviti_block_attend(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
+                        iviti_rows queries, const uint8_t *region, unsigned thread)
+{
+    const iviti_geometry *g = &s->model->geometry;
+    const size_t stride = iviti_row_stride(g->stage[stage].dim);
+    const size_t tokens = window_tokens(s, stage);
+    const iviti_head_panels keys = keys_of(s, stage, parity);
+    const iviti_head_panels values = values_of(s, stage, parity);
+    void *scratch = s->buffers.scratch + thread * s->buffers.scratch_bytes;
+
+    for (uint32_t head = 0; head < keys.heads; head++) {
+        iviti_attention a = attention_of(b, g, stage, (uint32_t)tokens, head);
+        size_t count = 0;
+
+        for (size_t row = queries.first; row < queries.first + queries.count; row += count) {
+            const size_t window = row / tokens;
+            const size_t left = queries.first + queries.count - row;
+            const size_t block = window * keys.heads + head;
+            const size_t at = row * stride + head * keys.head_dim;
+
+            count = tokens - row % tokens < left ? tokens - row % tokens : left;
+            a.region = region ? region + window * tokens : NULL;
+            s->kernels.attention(&a, s->buffers.query + at, stride, row % tokens, count,
+                                 keys.panels + block * keys.block,
+                                 values.panels + block * values.block, s->buffers.attended + at,
+                                 stride, scratch);
+        }
+    }
+}
+
+void iviti_block_join(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,
+                      const uint32_t *window_map)
+{
+    const size_t stride = iviti_row_stride(s->model->geometry.stage[stage].dim);
+    const source out = stream_rows(s, stage, rows.first, window_map);
+
+    s->kernels.dense_join(&b->proj, &b->join1, s->buffers.attended + rows.first * stride, stride,
+                          rows.count, out.stream, out.stride, out.map);
+}
+
+void iviti_block_mlp(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,
+                     const uint32_t *window_map)
+{
+    const iviti_kernels *k = &s->kernels;
+    const iviti_geometry *g = &s->model->geometry;
+    const size_t stride = iviti_row_stride(g->stage[stage].dim);
+    const size_t hidden_stride = iviti_row_stride(g->stage[stage].hidden);
+    const source stream = stream_rows(s, stage, rows.first, window_map);
+    uint8_t *normed = s->buffers.normed + rows.first * stride;
+    uint8_t *hidden = s->buffers.hidden + rows.first * hidden_stride;
+
+    k->norm_s8(&b->norm2, stream.stream, stream.stride, stream.map, rows.count, normed, stride);
+    if (g->gelu_kind == IVITI_GELU_TABLE) {
+        k->dense_table(&b->fc1, b->gelu_table, normed, stride, rows.count, hidden, hidden_stride);
+    } else {
+        k->dense_s8(&b->fc1, normed, stride, rows.count, hidden, hidden_stride);
+        k->shift_gelu(hidden, hidden_stride, rows.count, g->stage[stage].hidden,
+                      b->gelu_one_over_scale, b->gelu_output);
+    }
+    k->dense_join(&b->fc2, &b->join2, hidden, hidden_stride, rows.count, stream.stream,
+                  stream.stride, stream.map);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Memory, decided once: every buffer of a run at its place in one block, after the session itself.
+ */
+#include <string.h>
+
+#include "graph/session.h"
+#include "image/image.h"
+
+#define ALIGNMENT 64
+
+/* Hands out places in the block; without a base it only counts. */
+typedef struct plan {
+    uint8_t *base;
+    uint64_t used;
+} plan;
+
+static void *take(plan *p, uint64_t bytes)
+{
+    void *place = p->base ? p->base + p->used : NULL;
+    p->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return place;
+}
+
+/* The largest extent of each buffer over the stages. */
+typedef struct extents {
+    uint64_t stream, normed, panels_keys, panels_values, hidden, merged;
+    uint32_t window_tokens;
+} extents;
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static extents measure(const iviti_geometry *g)
+{
+    extents e = { 0 };
+
+    for (uint32_t i = 0; i < g->stages; i++) {
+        const iviti_stage *stage = &g->stage[i];
+        const uint64_t tokens = iviti_stage_tokens(g, i);
+        const uint32_t in_window = stage->window ? stage->window * stage->window
+                                                 : (uint32_t)tokens;
+        const uint64_t blocks = tokens / in_window * stage->heads;
+        const uint32_t head_dim = stage->dim / stage->heads;
+
+        e.window_tokens = e.window_tokens > in_window ? e.window_tokens : in_window;
+        e.stream = larger(e.stream, tokens * iviti_row_stride(stage->dim) * sizeof(int16_t));
+        e.normed = larger(e.normed, tokens * iviti_row_stride(stage->dim));
+        e.panels_keys = larger(e.panels_keys, blocks * iviti_panel_bytes(in_window, head_dim));
+        e.panels_values = larger(e.panels_values, blocks * iviti_panel_bytes(head_dim, in_window));
+        e.hidden = larger(e.hidden, tokens * iviti_row_stride(stage->hidden));
+        if (i + 1 < g->stages) {
+            const uint64_t wide = tokens / 4 * iviti_row_stride(4 * (size_t)stage->dim);
+            e.merged = larger(e.merged, wide * sizeof(int16_t));
+            e.hidden = larger(e.hidden, wide); /* the merge borrows it for its normalised rows */
+        }
+    }
+    return e;
+}
+
+/* Row `token` of window `window` lies at (y, x) of the grid that was rolled by `shift`. */
+static void fill_windows(const iviti_stage *g, uint32_t shift, uint32_t *map, uint8_t *region)
+{
+    const uint32_t w = g->window;
+    size_t row = 0;
+
+    for (uint32_t wy = 0; wy < g->grid_height; wy += w)
+        for (uint32_t wx = 0; wx < g->grid_width; wx += w)
+            for (uint32_t t = 0; t < w * w; t++, row++) {
+                const uint32_t y = wy + t / w, x = wx + t % w;
+                map[row] = (y + shift) % g->grid_height * g->grid_width +
+                           (x + shift) % g->grid_width;
+                if (region) {
+                    /* The rolled grid's last rows and columns came from its other side. */
+                    const int down = y >= g->grid_height - shift ? 2 : y >= g->grid_height - w;
+                    const int right = x >= g->grid_width - shift ? 2 : x >= g->grid_width - w;
+                    region[row] = (uint8_t)(3 * down + right);
+                }
+            }
+}
+
+static void plan_windows(plan *p, const iviti_geometry *g, iviti_session *session)
+{
+    for (uint32_t i = 0; i < g->stages; i++) {
+        const iviti_stage *stage = &g->stage[i];
+        const uint64_t tokens = (uint64_t)stage->grid_width * stage->grid_height;
+        if (!stage->window)
+            continue;
+
+        const bool shifts = stage->window < stage->grid_width && stage->window < stage->grid_height;
+        uint32_t *plain = take(p, tokens * sizeof(uint32_t));
+        uint32_t *shifted = shifts ? take(p, tokens * sizeof(uint32_t)) : NULL;
+        uint8_t *region = shifts ? take(p, tokens) : NULL;
+        if (!session)
+            continue;
+
+        fill_windows(stage, 0, plain, NULL);
+        if (shifts)
+            fill_windows(stage, stage->window / 2, shifted, region);
+        const uint32_t in_window = stage->window * stage->window;
+        session->windows[i] = (iviti_windows){
+            (uint32_t)(tokens / in_window), in_window, { plain, shifted }, region
+        };
+    }
+}
+
+size_t iviti_plan(const iviti_model *model, unsigned threads, iviti_session *session)
+{
+    const iviti_geometry *g = &model->geometry;
+    const extents e = measure(g);
+    plan p = { (uint8_t *)session, 0 };
+    iviti_buffers b = { 0 };
+
+    take(&p, sizeof *session);
+    b.patch_stride = iviti_row_stride((size_t)g->patch * g->patch * 3);
+    b.scratch_bytes = iviti_attention_scratch(e.window_tokens);
+    b.fit_bytes = iviti_fit_scratch(&g->preprocess, g->image_width, g->image_height);
+
+    b.pixels = take(&p, (uint64_t)g->image_width * g->image_height * 3);
+    b.patches = take(&p, (uint64_t)g->stage[0].grid_width * g->stage[0].grid_height *
+                             b.patch_stride);
+    b.stream = take(&p, e.stream);
+    b.next_stream = g->stages > 1 ? take(&p, e.stream) : NULL;
+    b.merged = g->stages > 1 ? take(&p, e.merged) : NULL;
+    b.normed = take(&p, e.normed);
+    b.query = take(&p, e.normed);
+    b.attended = take(&p, e.normed);
+    for (int parity = 0; parity < 2; parity++) {
+        /* Windows are private to a thread, so that one set of panels is enough. */
+        const bool own = parity == 0 || g->family == IVITI_VIT;
+        b.keys[parity] = own ? take(&p, e.panels_keys) : b.keys[0];
+        b.values[parity] = own ? take(&p, e.panels_values) : b.values[0];
+    }
+    b.hidden = take(&p, e.hidden);
+    b.features = take(&p, g->features);
+    b.features_s8 = take(&p, g->features);
+    b.logits = take(&p, (uint64_t)g->classes * sizeof(int32_t));
+    b.fit = take(&p, b.fit_bytes);
+    b.scratch = take(&p, (uint64_t)threads * b.scratch_bytes);
+    plan_windows(&p, g, session);
+
+    if (session)
+        session->buffers = b;
+    return p.used <= SIZE_MAX ? (size_t)p.used : 0;
+}

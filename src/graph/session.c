@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sessions: creation, and a run from a picture to logits.
+ */
+#include "graph/session.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "image/image.h"
+
+#define ALIGNMENT 64
+
+static const iviti_session_options defaults;
+
+static unsigned thread_count(const iviti_session_options *options)
+{
+    return options->threads ? options->threads : 1;
+}
+
+size_t iviti_session_bytes(const iviti_model *model, const iviti_session_options *options)
+{
+    if (!options)
+        options = &defaults;
+    if (!model || thread_count(options) > IVITI_MAX_THREADS)
+        return 0;
+    return iviti_plan(model, thread_count(options), NULL);
+}
+
+static iviti_status check_options(const iviti_session_options *options)
+{
+    if (thread_count(options) > IVITI_MAX_THREADS)
+        return iviti_log_fail(&options->log, IVITI_ERROR_ARGUMENT,
+                              "threads: %u is more than the limit of %d", options->threads,
+                              IVITI_MAX_THREADS);
+    if (!iviti_isa_available(options->isa))
+        return iviti_log_fail(&options->log, IVITI_ERROR_UNSUPPORTED,
+                              "isa: this processor or build has no instruction set %s",
+                              iviti_isa_name(options->isa));
+    return IVITI_OK;
+}
+
+iviti_status iviti_session_create_in(void *memory, size_t bytes, const iviti_model *model,
+                                     const iviti_session_options *options, iviti_session **session)
+{
+    if (!options)
+        options = &defaults;
+    if (!memory || !model || !session)
+        return IVITI_ERROR_ARGUMENT;
+
+    iviti_status status = check_options(options);
+    if (status)
+        return status;
+    if ((uintptr_t)memory % ALIGNMENT)
+        return iviti_log_fail(&options->log, IVITI_ERROR_ARGUMENT,
+                              "memory: not aligned to %d bytes", ALIGNMENT);
+
+    const size_t needed = iviti_session_bytes(model, options);
+    if (!needed || bytes < needed)
+        return iviti_log_fail(&options->log, IVITI_ERROR_BUFFER,
+                              "memory: %zu bytes are fewer than the %zu that the session needs",
+                              bytes, needed);
+
+    iviti_session *s = memory;
+    memset(memory, 0, needed); /* the padding of keys and values must be finite */
+    s->model = model;
+    s->threads = thread_count(options);
+    s->log = options->log;
+    iviti_kernels_select(&s->kernels, options->isa);
+    iviti_plan(model, s->threads, s);
+
+    status = iviti_pool_start(&s->pool, s->threads);
+    if (status)
+        return iviti_log_fail(&options->log, status, "threads: %u cannot be started", s->threads);
+    *session = s;
+    return IVITI_OK;
+}
+
+iviti_status iviti_session_create(const iviti_model *model, const iviti_session_options *options,
+                                  iviti_session **session)
+{
+    if (!options)
+        options = &defaults;
+    if (!model || !session)
+        return IVITI_ERROR_ARGUMENT;
+
+    iviti_status status = check_options(options);
+    if (status)
+        return status;
+    const size_t bytes = iviti_session_bytes(model, options);
+    if (!bytes || (options->max_memory && bytes > options->max_memory))
+        return iviti_log_fail(&options->log, IVITI_ERROR_LIMIT,
+                              "memory: the session needs %zu bytes, the caller allows %zu", bytes,
+                              options->max_memory);
+
+    const iviti_allocator allocator = iviti_allocator_or_default(&options->allocator);
+    void *block = allocator.allocate(allocator.user, bytes + ALIGNMENT);
+    if (!block)
+        return iviti_log_fail(&options->log, IVITI_ERROR_MEMORY,
+                              "memory: the allocator has no %zu bytes", bytes + ALIGNMENT);
+
+    const uintptr_t address = (uintptr_t)block;
+    const size_t skip = (ALIGNMENT - address % ALIGNMENT) % ALIGNMENT;
+    status = iviti_session_create_in((uint8_t *)block + skip, bytes, model, options, session);
+    if (status) {
+        allocator.release(allocator.user, block);
+        return status;
+    }
+    (*session)->allocator = allocator;
+    (*session)->memory = block;
+    return IVITI_OK;
+}
+
+void iviti_session_free(iviti_session *session)
+{
+    if (!session)
+        return;
+    iviti_pool_stop(&session->pool);
+    if (session->memory)
+        session->allocator.release(session->allocator.user, session->memory);
+}
+
+iviti_isa iviti_session_isa(const iviti_session *session)
+{
+    return session->kernels.isa;
+}
+
+/* u8 pixels of the patches to the s8 inputs that the model was trained with. */
+static void map_pixels(const iviti_buffers *b, const uint8_t *table, size_t patches, size_t in)
+{
+    for (size_t r = 0; r < patches; r++) {
+        uint8_t *row = b->patches + r * b->patch_stride;
+        for (size_t k = 0; k < in; k++)
+            row[k] = table[k % 3 * 256 + row[k]];
+    }
+}
+
+/* From buffers.pixels to logits. */
+static void forward(iviti_session *s)
+{
+    const iviti_model *m = s->model;
+    const iviti_geometry *g = &m->geometry;
+    const iviti_buffers *b = &s->buffers;
+
+    iviti_extract_patches(b->pixels, (ptrdiff_t)g->image_width * 3, g->image_width,
+                          g->image_height, g->patch, b->patches, b->patch_stride);
+    if (m->pixel_table)
+        map_pixels(b, m->pixel_table, (size_t)g->stage[0].grid_width * g->stage[0].grid_height,
+                   m->embed.in);
+    iviti_pool_run(&s->pool, g->family == IVITI_VIT ? iviti_vit_forward : iviti_swin_forward, s);
+    for (uint32_t i = 0; i < g->features; i++)
+        b->features_s8[i] = (int8_t)(b->features[i] - 128);
+    s->has_run = true;
+}
+
+iviti_status iviti_session_run(iviti_session *session, const iviti_image *image)
+{
+    if (!session)
+        return IVITI_ERROR_ARGUMENT;
+
+    const iviti_geometry *g = &session->model->geometry;
+    const iviti_status status =
+        iviti_fit_image(&g->preprocess, g->image_width, g->image_height, image,
+                        session->buffers.pixels, session->buffers.fit, session->buffers.fit_bytes);
+    if (status)
+        return status;
+    forward(session);
+    return IVITI_OK;
+}
+
+iviti_status iviti_session_run_pixels(iviti_session *session, const iviti_image *pixels)
+{
+    if (!session || !pixels || !pixels->pixels)
+        return IVITI_ERROR_ARGUMENT;
+
+    const iviti_geometry *g = &session->model->geometry;
+    if (pixels->width != g->image_width || pixels->height != g->image_height)
+        return iviti_log_fail(&session->log, IVITI_ERROR_IMAGE_SIZE,
+                              "pixels: %u x %u is not the model's %u x %u", pixels->width,
+                              pixels->height, g->image_width, g->image_height);
+    const size_t row = (size_t)g->image_width * 3;
+    for (uint32_t y = 0; y < g->image_height; y++)
+        memcpy(session->buffers.pixels + y * row, pixels->pixels + (ptrdiff_t)y * pixels->stride,
+               row);
+    forward(session);
+    return IVITI_OK;
+}
+
+const int32_t *iviti_session_logits(const iviti_session *session)
+{
+    return session && session->has_run ? session->buffers.logits : NULL;
+}
+
+const int8_t *iviti_session_features(const iviti_session *session)
+{
+    return session && session->has_run ? session->buffers.features_s8 : NULL;
+}
+
+const uint8_t *iviti_session_pixels(const iviti_session *session)
+{
+    return session && session->has_run ? session->buffers.pixels : NULL;
+}
+
+iviti_rows iviti_share(const iviti_session *s, size_t count, size_t unit, unsigned thread)
+{
+    /* Cuts at the multiples of `unit` nearest to equal parts. */
+    const size_t units = (count + unit - 1) / unit;
+    size_t first = (count * thread / s->threads + unit / 2) / unit;
+    size_t end = (count * (thread + 1) / s->threads + unit / 2) / unit;
+
+    if (thread + 1 == s->threads)
+        end = units;
+    first = first * unit < count ? first * unit : count;
+    end = end * unit < count ? end * unit : count;
+    return (iviti_rows){ first, end - first };
+}

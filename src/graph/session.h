@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A session: one run's memory, planned once, and what the forward passes share.
+ *
+ * All threads of a session walk through the same forward pass. Each owns a share of the token rows
+ * from the pixels to the last block, so that they meet only where a token looks at others: once a
+ * block. Activations are u8 rows in offset binary (s8 + 128); the residual stream is s16.
+ */
+#ifndef IVITI_SESSION_H
+#define IVITI_SESSION_H
+
+#include "base/threads.h"
+#include "kernels/kernel.h"
+#include "model/model.h"
+
+/* Rows [first, first + count) of a buffer. */
+typedef struct iviti_rows {
+    size_t first;
+    size_t count;
+} iviti_rows;
+
+/* Swin: which stream row each window row is, for one stage. */
+typedef struct iviti_windows {
+    uint32_t count;           /* windows */
+    uint32_t tokens;          /* of a window */
+    const uint32_t *map[2];   /* (count * tokens) of plain and shifted windows */
+    const uint8_t *region;    /* (count * tokens) of shifted windows; NULL where none shift */
+} iviti_windows;
+
+/* Buffers in the arena; strides in elements. */
+typedef struct iviti_buffers {
+    uint8_t *pixels;      /* (image_height, image_width, 3) */
+    uint8_t *patches;     /* (grid, patch_stride) */
+    size_t patch_stride;
+    int16_t *stream;      /* (tokens, dim) residual stream */
+    int16_t *next_stream; /* Swin: of the next stage; the two change places */
+    int16_t *merged;      /* Swin: (tokens / 4, 4 * dim) */
+    uint8_t *normed;      /* (tokens, dim): what enters q, k, v, then fc1 */
+    uint8_t *query;       /* (tokens, dim) */
+    int8_t *keys[2];      /* panels per window and head; block parity, so that a thread may begin the
+                             next block while another still reads this one's */
+    int8_t *values[2];
+    uint8_t *attended;    /* (tokens, dim): what enters proj */
+    uint8_t *hidden;      /* (tokens, hidden): what enters fc2 */
+    uint8_t *features;    /* (features) what enters the head */
+    int8_t *features_s8;  /* the same for the caller */
+    int32_t *logits;      /* (classes) */
+    void *fit;            /* scratch of resize and crop */
+    size_t fit_bytes;
+    uint8_t *scratch;     /* (threads, scratch_bytes) */
+    size_t scratch_bytes;
+} iviti_buffers;
+
+struct iviti_session {
+    const iviti_model *model;
+    iviti_kernels kernels;
+    iviti_buffers buffers;
+    iviti_windows windows[IVITI_MAX_STAGES];
+    iviti_allocator allocator;
+    iviti_log log;
+    void *memory;  /* what to release; NULL where the caller owns it */
+    unsigned threads;
+    bool has_run;
+    iviti_pool pool;
+};
+
+/* Lays out the arena after the session struct. With `session` NULL only counts. Returns the bytes
+ * in all, or 0 if they do not fit size_t. */
+size_t iviti_plan(const iviti_model *model, unsigned threads, iviti_session *session);
+
+/* Row strides of u8 activations and of the stream: whole cache lines. */
+static inline size_t iviti_row_stride(size_t width)
+{
+    return (width + 63) / 64 * 64;
+}
+
+/* This thread's share of `count` rows, cut at multiples of `unit`. */
+iviti_rows iviti_share(const iviti_session *s, size_t count, size_t unit, unsigned thread);
+
+/* The parts of a block, over rows of stage `stage`; window_map NULL: stream rows are buffer rows. */
+void iviti_block_project(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
+                         iviti_rows rows, iviti_rows queries, const uint32_t *window_map);
+void iviti_block_attend(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
+                        iviti_rows queries, const uint8_t *region, unsigned thread);
+void iviti_block_join(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,
+                      const uint32_t *window_map);
+void iviti_block_mlp(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,
+                     const uint32_t *window_map);
+
+/* Forward passes: pixels in buffers.patches, logits in buffers.logits. */
+void iviti_vit_forward(void *session, unsigned thread);
+void iviti_swin_forward(void *session, unsigned thread);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Swin Transformer (Liu et al. 2021), top to bottom. The stream lies in spatial order; within a block
+ * rows are in window order, and a map says which stream row each one is.
+ */
+#include <string.h>
+
+#include "graph/session.h"
+
+/* stream = patch norm(patch embedding) */
+static void embed(iviti_session *s, iviti_rows rows)
+{
+    const iviti_model *m = s->model;
+    const iviti_buffers *b = &s->buffers;
+    const size_t stride = iviti_row_stride(m->geometry.stage[0].dim);
+    int16_t *stream = b->stream + rows.first * stride;
+
+    s->kernels.dense_s16(&m->embed, b->patches + rows.first * b->patch_stride, b->patch_stride,
+                         rows.count, stream, stride);
+    s->kernels.norm_s16(&m->embed_norm, stream, stride, NULL, rows.count, stream, stride);
+}
+
+/* Block j of a stage, over this thread's windows; odd blocks shift their windows. */
+static void block(iviti_session *s, const iviti_block *b, uint32_t stage, uint32_t j,
+                  unsigned thread)
+{
+    const iviti_windows *w = &s->windows[stage];
+    const bool shifted = (j & 1) && w->region;
+    const uint32_t *map = w->map[shifted];
+    const iviti_rows rows = iviti_share(s, (size_t)w->count * w->tokens, w->tokens, thread);
+
+    iviti_block_project(s, b, stage, 0, rows, rows, map);
+    iviti_block_attend(s, b, stage, 0, rows, shifted ? w->region : NULL, thread);
+    iviti_block_join(s, b, stage, rows, map);
+    iviti_block_mlp(s, b, stage, rows, map);
+}
+
+/* Four neighbours become one token of twice the width: (0,0), (1,0), (0,1), (1,1) as (row, column).
+ * next_stream = reduction(norm(neighbours)) */
+static void merge(iviti_session *s, uint32_t stage, unsigned thread)
+{
+    const iviti_model *m = s->model;
+    const iviti_buffers *b = &s->buffers;
+    const iviti_merge *layer = &m->merges[stage];
+    const iviti_stage *from = &m->geometry.stage[stage];
+    const iviti_stage *to = &m->geometry.stage[stage + 1];
+    const size_t in_stride = iviti_row_stride(from->dim);
+    const size_t out_stride = iviti_row_stride(to->dim);
+    const size_t wide_stride = iviti_row_stride(4 * (size_t)from->dim);
+    const iviti_rows rows =
+        iviti_share(s, (size_t)to->grid_width * to->grid_height, 1, thread);
+
+    for (size_t r = rows.first; r < rows.first + rows.count; r++) {
+        const size_t y = r / to->grid_width * 2, x = r % to->grid_width * 2;
+        for (size_t part = 0; part < 4; part++) {
+            const size_t neighbour = (y + part % 2) * from->grid_width + x + part / 2;
+            memcpy(b->merged + r * wide_stride + part * from->dim,
+                   b->stream + neighbour * in_stride, from->dim * sizeof(int16_t));
+        }
+    }
+    uint8_t *normed = b->hidden + rows.first * wide_stride;
+    s->kernels.norm_s8(&layer->norm, b->merged + rows.first * wide_stride, wide_stride, NULL,
+                       rows.count, normed, wide_stride);
+    s->kernels.dense_s16(&layer->reduction, normed, wide_stride, rows.count,
+                         b->next_stream + rows.first * out_stride, out_stride);
+}
+
+static void exchange_streams(iviti_session *s)
+{
+    int16_t *stream = s->buffers.stream;
+    s->buffers.stream = s->buffers.next_stream;
+    s->buffers.next_stream = stream;
+}
+
+/* logits = head(mean over tokens(norm(stream))) */
+static void classify(iviti_session *s)
+{
+    const iviti_model *m = s->model;
+    const iviti_buffers *b = &s->buffers;
+    const iviti_stage *g = &m->geometry.stage[m->geometry.stages - 1];
+    const size_t stride = iviti_row_stride(g->dim);
+    const size_t tokens = (size_t)g->grid_width * g->grid_height;
+
+    s->kernels.norm_s8(&m->norm, b->stream, stride, NULL, tokens, b->normed, stride);
+    for (size_t c = 0; c < g->dim; c++) {
+        int32_t sum = 0;
+        for (size_t t = 0; t < tokens; t++)
+            sum += b->normed[t * stride + c] - 128;
+        b->features[c] = (uint8_t)(iviti_requantize_s8(sum, m->pool[c]) + 128);
+    }
+    s->kernels.dense_s32(&m->head, b->features, m->geometry.features, 1, b->logits,
+                         m->geometry.classes);
+}
+
+void iviti_swin_forward(void *session, unsigned thread)
+{
+    iviti_session *s = session;
+    const iviti_model *m = s->model;
+    const iviti_block *b = m->blocks;
+
+    embed(s, iviti_share(s, iviti_stage_tokens(&m->geometry, 0), 1, thread));
+    iviti_pool_barrier(&s->pool);
+    for (uint32_t stage = 0; stage < m->geometry.stages; stage++) {
+        for (uint32_t j = 0; j < m->geometry.stage[stage].depth; j++, b++) {
+            block(s, b, stage, j, thread);
+            iviti_pool_barrier(&s->pool);
+        }
+        if (stage + 1 < m->geometry.stages) {
+            merge(s, stage, thread);
+            iviti_pool_barrier(&s->pool);
+            if (thread == 0)
+                exchange_streams(s);
+            iviti_pool_barrier(&s->pool);
+        }
+    }
+    if (thread == 0)
+        classify(s);
+}
