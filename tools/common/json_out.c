@@ -5,55 +5,23 @@
 #include "common/json_out.h"
 
 #include <math.h>
+#include <string.h>
+
+#include "common/utf8.h"
 
 json_out json_out_to(FILE *file)
 {
     return (json_out){ .file = file };
 }
 
-/* Length of the valid UTF-8 sequence at `s` (RFC 3629: shortest form, no surrogates, at most
- * U+10FFFF), or 0. */
-static unsigned utf8_length(const unsigned char *s)
-{
-    const unsigned char c = s[0];
-    unsigned length = 0;
-    unsigned char low = 0x80;
-    unsigned char high = 0xBF;
-
-    if (c < 0x80) {
-        return 1;
-    }
-    if (c >= 0xC2 && c <= 0xDF) {
-        length = 2;
-    } else if (c >= 0xE0 && c <= 0xEF) {
-        length = 3;
-        low = c == 0xE0 ? 0xA0 : 0x80;
-        high = c == 0xED ? 0x9F : 0xBF;
-    } else if (c >= 0xF0 && c <= 0xF4) {
-        length = 4;
-        low = c == 0xF0 ? 0x90 : 0x80;
-        high = c == 0xF4 ? 0x8F : 0xBF;
-    } else {
-        return 0;
-    }
-    if (s[1] < low || s[1] > high) {
-        return 0;
-    }
-    for (unsigned i = 2; i < length; i++) {
-        if ((s[i] & 0xC0) != 0x80) { /* the ending NUL included */
-            return 0;
-        }
-    }
-    return length;
-}
-
 static void write_string(FILE *file, const char *text)
 {
-    const unsigned char *s = (const unsigned char *)text;
+    const uint8_t *s = (const uint8_t *)text;
+    const uint8_t *const end = s + strlen(text);
 
     fputc('"', file);
-    while (*s != '\0') {
-        const unsigned length = utf8_length(s);
+    while (s < end) {
+        const size_t length = utf8_sequence(s, (size_t)(end - s));
         if (length == 0) {
             fputs("\xEF\xBF\xBD", file); /* U+FFFD */
             s++;
@@ -97,17 +65,17 @@ static void open_level(json_out *j, const char *key, char open, char close)
     }
 }
 
-void json_object(json_out *j, const char *key)
+void json_put_object(json_out *j, const char *key)
 {
     open_level(j, key, '{', '}');
 }
 
-void json_array(json_out *j, const char *key)
+void json_put_array(json_out *j, const char *key)
 {
     open_level(j, key, '[', ']');
 }
 
-void json_end(json_out *j)
+void json_put_end(json_out *j)
 {
     if (j->depth > 0) {
         fputc(j->close[--j->depth], j->file);
@@ -115,31 +83,31 @@ void json_end(json_out *j)
     j->comma = true;
 }
 
-void json_text(json_out *j, const char *key, const char *text)
+void json_put_text(json_out *j, const char *key, const char *text)
 {
     begin_value(j, key);
     write_string(j->file, text);
 }
 
-void json_whole(json_out *j, const char *key, int64_t value)
+void json_put_whole(json_out *j, const char *key, int64_t value)
 {
     begin_value(j, key);
     fprintf(j->file, "%lld", (long long)value);
 }
 
-void json_unsigned(json_out *j, const char *key, uint64_t value)
+void json_put_unsigned(json_out *j, const char *key, uint64_t value)
 {
     begin_value(j, key);
     fprintf(j->file, "%llu", (unsigned long long)value);
 }
 
-void json_truth(json_out *j, const char *key, bool value)
+void json_put_truth(json_out *j, const char *key, bool value)
 {
     begin_value(j, key);
     fputs(value ? "true" : "false", j->file);
 }
 
-void json_real(json_out *j, const char *key, double value, int digits)
+void json_put_real(json_out *j, const char *key, double value, int digits)
 {
     begin_value(j, key);
     if (isfinite(value)) {
@@ -149,7 +117,27 @@ void json_real(json_out *j, const char *key, double value, int digits)
     }
 }
 
-bool json_line(json_out *j)
+void json_put_fixed(json_out *j, const char *key, double value, int decimals)
+{
+    char text[64];
+    const int length = snprintf(text, sizeof(text), "%.*f", decimals, value);
+
+    if (!isfinite(value) || length <= 0 || (size_t)length >= sizeof(text)) {
+        json_put_real(j, key, value, 17);
+        return;
+    }
+    if (strchr(text, '.') != NULL) {
+        char *end = text + length;
+        while (end[-1] == '0') {
+            end--;
+        }
+        end[end[-1] == '.' ? -1 : 0] = '\0';
+    }
+    begin_value(j, key);
+    fputs(strcmp(text, "-0") == 0 ? "0" : text, j->file);
+}
+
+bool json_put_line(json_out *j)
 {
     fputc('\n', j->file);
     j->comma = false;

@@ -5,15 +5,16 @@
  * valid UTF-8 is written as U+FFFD, so a path of any bytes still gives a valid line.
  *
  *     json_out j = json_out_to(stdout);
- *     json_object(&j, NULL);
- *     json_text(&j, "image", path);
- *     json_array(&j, "top");
- *     json_whole(&j, NULL, 207);
- *     json_end(&j);
- *     json_end(&j);
- *     json_line(&j);
+ *     json_put_object(&j, NULL);
+ *     json_put_text(&j, "image", path);
+ *     json_put_array(&j, "top");
+ *     json_put_whole(&j, NULL, 207);
+ *     json_put_end(&j);
+ *     json_put_end(&j);
+ *     json_put_line(&j);
  *
- * `key` is NULL within an array and for the outermost value.
+ * Named apart from jansson's functions, which parse. `key` is NULL within an array and for the
+ * outermost value.
  */
 #ifndef JSON_OUT_H
 #define JSON_OUT_H
@@ -33,19 +34,22 @@ typedef struct json_out {
 
 json_out json_out_to(FILE *file);
 
-void json_object(json_out *j, const char *key);
-void json_array(json_out *j, const char *key);
-void json_end(json_out *j);
+void json_put_object(json_out *j, const char *key);
+void json_put_array(json_out *j, const char *key);
+void json_put_end(json_out *j);
 
-void json_text(json_out *j, const char *key, const char *text);
-void json_whole(json_out *j, const char *key, int64_t value);
-void json_unsigned(json_out *j, const char *key, uint64_t value);
-void json_truth(json_out *j, const char *key, bool value);
+void json_put_text(json_out *j, const char *key, const char *text);
+void json_put_whole(json_out *j, const char *key, int64_t value);
+void json_put_unsigned(json_out *j, const char *key, uint64_t value);
+void json_put_truth(json_out *j, const char *key, bool value);
 
 /* `digits` significant ones, 1 to 17; what is not finite becomes null. */
-void json_real(json_out *j, const char *key, double value, int digits);
+void json_put_real(json_out *j, const char *key, double value, int digits);
+
+/* At most `decimals` places after the point, without trailing zeros. */
+void json_put_fixed(json_out *j, const char *key, double value, int decimals);
 
 /* Ends the line and hands it over at once. False where it could not be written. */
-bool json_line(json_out *j);
+bool json_put_line(json_out *j);
 
 #endif

@@ -6,6 +6,7 @@
 #define TERMINAL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 /* A terminal that can move its cursor. */
@@ -16,6 +17,9 @@ bool terminal_colour(FILE *file);
 
 /* Columns, 80 where they are not known. */
 int terminal_width(FILE *file);
+
+/* Characters of UTF-8 text, each taken as one column wide. */
+size_t terminal_columns(const char *text);
 
 /* Whether the locale's names say that the terminal takes UTF-8. */
 bool terminal_utf8(void);
