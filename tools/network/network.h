@@ -22,7 +22,7 @@ typedef struct network_linear {
 typedef struct network_block {
     network_norm norm1;
     network_linear qkv;          /* (3C, C): q, k, v rows, each heads-major */
-    float *position_bias;        /* Swin: ((2w-1)^2, heads), w the stage's window as trained */
+    float *position_bias;        /* Swin: ((2w-1)^2, heads), w the window actually used by the stage */
     network_linear proj;         /* LayerScale and LV-ViT's 1/2 already folded into it */
     network_norm norm2;
     network_linear fc1;
@@ -37,6 +37,8 @@ typedef struct network_merge {
 typedef struct network {
     iviti_geometry geometry;     /* complete, with preprocess; operators are left to the quantiser */
     char dialect[48];            /* "timm", "huggingface", ... for people */
+    char preset[24];             /* the preprocessing preset that was taken, before overrides */
+    char note[512];              /* what was inferred rather than read, in sentences; may be empty */
     double epsilon;              /* of every LayerNorm */
     float mean[3], std[3];       /* in units of 1 (pixel / 255) */
 

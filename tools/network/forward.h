@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The float forward pass of the canonical network: what calibration observes and what the integer
+ * model is measured against.
+ *
+ * Every picture is computed by itself, by one thread with single-threaded BLAS: the floats of a
+ * picture depend neither on the number of threads nor on the pictures beside it. Functions return
+ * false, with a sentence, only where memory runs out. Rows of Swin are in plain spatial order
+ * throughout, whatever windows a block computes in.
+ */
+#ifndef FORWARD_H
+#define FORWARD_H
+
+#include "network/network.h"
+
+/* Tokens of the stage that block i belongs to, prefix tokens included, and that stage. */
+uint32_t network_stage_of(const network *n, uint32_t block);
+uint32_t network_tokens_of(const network *n, uint32_t block);
+
+/* What a block computes on its way, for those who want to see it: each NULL, or room for
+ * (count * tokens, width) floats. C is the stage's dim, H its hidden width. */
+typedef struct network_capture {
+    float *norm1;     /* (.., C) normalised input of qkv */
+    float *qkv;       /* (.., 3C) */
+    float *attention; /* (.., C) heads side by side, input of proj */
+    float *proj;      /* (.., C) the branch */
+    float *middle;    /* (.., C) the stream with that branch added */
+    float *norm2;     /* (.., C) normalised input of fc1 */
+    float *fc1;       /* (.., H) before GELU */
+    float *gelu;      /* (.., H) input of fc2 */
+    float *fc2;       /* (.., C) the branch */
+} network_capture;
+
+/* Pixels (count, image_height, image_width, 3) to the stream x (count * tokens, dim).
+ * patches (count * grid, dim), may be NULL: the patch embedding's output by itself, before the
+ * position (ViT) or the LayerNorm (Swin). */
+bool network_embed(const network *n, const uint8_t *pixels, size_t count, unsigned threads, float *x,
+                   float *patches, report *r);
+
+/* Block `block` of all stages, in place: x (count * tokens, C). capture may be NULL. */
+bool network_run_block(const network *n, uint32_t block, size_t count, unsigned threads, float *x,
+                       const network_capture *capture, report *r);
+
+/* Swin, from the end of a stage to the next: x (count * tokens, C) to out (count * tokens / 4, 2C).
+ * norm (count * tokens / 4, 4C), may be NULL: the normalised neighbours. */
+bool network_run_merge(const network *n, uint32_t stage, size_t count, unsigned threads,
+                       const float *x, float *out, float *norm, report *r);
+
+/* x (count * tokens of the last stage, C) to logits (count, classes).
+ * norm, may be NULL: the normalised tokens; ViT (count * prefix_tokens, C), Swin (count * tokens, C).
+ * features (count, features), may be NULL: what enters the classifier (Swin: the mean of norm). */
+bool network_run_head(const network *n, size_t count, unsigned threads, const float *x,
+                      float *logits, float *features, float *norm, report *r);
+
+/* All of it: pixels to logits (count, classes), with no more memory than the threads need. */
+bool network_forward(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
+                     float *logits, report *r);
+
+#endif

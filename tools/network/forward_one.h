@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The forward pass of one picture, step by step, in memory that the caller gives. Private to the
+ * float forward pass.
+ */
+#ifndef FORWARD_ONE_H
+#define FORWARD_ONE_H
+
+#include "network/forward.h"
+
+/* Memory of one thread. */
+typedef struct workspace {
+    float *patches;   /* (grid, patch * patch * 3) normalised pixels */
+    float *norm;      /* (tokens, C), also (tokens / 4, 4C) */
+    float *qkv;       /* (tokens, 3C) */
+    float *attention; /* (tokens, C) */
+    float *branch;    /* (tokens, C) */
+    float *hidden;    /* (tokens, H) */
+    float *scores;    /* (attended tokens)^2 */
+    float *window;    /* Swin: (window^2, 4C): q, k, v and the output of one window */
+    float *x[2];      /* (tokens, C): the stream, for whole passes */
+    float *arena;
+} workspace;
+
+bool workspace_create(const network *n, workspace *w);
+void workspace_free(workspace *w);
+
+void one_embed(const network *n, workspace *w, const uint8_t *pixels, float *x, float *patches);
+void one_block(const network *n, workspace *w, uint32_t block, float *x,
+               const network_capture *capture);
+void one_merge(const network *n, workspace *w, uint32_t stage, const float *x, float *out,
+               float *norm);
+void one_head(const network *n, workspace *w, const float *x, float *logits, float *features,
+              float *norm);
+
+/* y = x W^T + b for `rows` rows. */
+void dense(const network_linear *linear, const float *x, size_t rows, size_t in, size_t out,
+           float *y);
+
+/* LayerNorm of each row. */
+void normalise(const network_norm *norm, double epsilon, const float *x, size_t rows, size_t width,
+               float *y);
+
+/* Multi-head attention of one picture: qkv (tokens, 3C) to out (tokens, C). */
+void attend_globally(const iviti_stage *stage, size_t tokens, const float *qkv, float *scores,
+                     float *out);
+void attend_in_windows(const iviti_stage *stage, bool shifted, const float *position_bias,
+                       const float *qkv, float *scores, float *window, float *out);
+
+#endif
