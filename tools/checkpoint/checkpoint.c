@@ -41,18 +41,21 @@ static bool starts_like_safetensors(const uint8_t *bytes, size_t size)
 static const kind *find_kind(const uint8_t *bytes, size_t size)
 {
     static const kind kinds[] = {
+        { "zip", 0, 4, "PK\3\4", zip_read, NULL },
+        { "zip", 0, 4, "PK\5\6", NULL, "an empty zip file" },
+        { "pytorch legacy", 0, LEGACY_MAGIC_BYTES, LEGACY_MAGIC, legacy_read, NULL },
+        { "pickle", 0, 1, "\x80", NULL,
+          "a bare pickle, not written by torch.save: re-save with "
+          "torch.save(model.state_dict(), path)" },
         { "tar", 257, 5, "ustar", NULL,
-          "a tar archive: where PyTorch before 0.1.10 wrote it, load it there and re-save with "
-          "torch.save(model.state_dict(), path); otherwise unpack it first" },
+          "a tar archive: unpack it, or, where torch.save wrote it, re-save with "
+          "torch.save(model.state_dict(), path)" },
         { "gzip", 0, 2, "\x1F\x8B", NULL, "compressed with gzip: unpack it first" },
         { "hdf5", 0, 8, "\x89HDF\r\n\x1A\n", NULL,
           "an HDF5 file, which is not read: export the weights as .npz or safetensors" },
         { "npy", 0, 6, "\x93NUMPY", NULL,
-          "a single NumPy array: a checkpoint holds many, save it with numpy.savez" },
+          "a single NumPy array; a checkpoint holds many: save it with numpy.savez" },
         { "gguf", 0, 4, "GGUF", NULL, "a GGUF model file, not a checkpoint" },
-        { "pickle", 0, 1, "\x80", NULL,
-          "a bare pickle that torch.save did not write: re-save with "
-          "torch.save(model.state_dict(), path)" },
     };
     /* Asked first: its length may begin with any of the other magics' bytes. */
     static const kind safetensors = { "safetensors", 0, 0, "", safetensors_read, NULL };

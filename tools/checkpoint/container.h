@@ -50,6 +50,12 @@ bool container_gather(container *c, checkpoint_tensor *t, const uint8_t *base,
 
 /* The readers. Each gets a file whose first bytes are those of its container. */
 bool safetensors_read(container *c);
+bool zip_read(container *c); /* PyTorch or NumPy: told by the names inside */
+bool legacy_read(container *c);
+
+/* What torch.save wrote first before 1.6: a pickle of one integer. */
+#define LEGACY_MAGIC       "\x80\x02\x8A\x0A\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19."
+#define LEGACY_MAGIC_BYTES 15
 
 /* checkpoint_open without the file: takes over `bytes` (from malloc) whatever the outcome. */
 bool checkpoint_parse(uint8_t *bytes, size_t size, const char *file, checkpoint **out, report *r);
