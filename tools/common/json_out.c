@@ -14,10 +14,10 @@ json_out json_out_to(FILE *file)
     return (json_out){ .file = file };
 }
 
-static void write_string(FILE *file, const char *text)
+static void write_string(FILE *file, const char *text, size_t bytes)
 {
     const uint8_t *s = (const uint8_t *)text;
-    const uint8_t *const end = s + strlen(text);
+    const uint8_t *const end = s + bytes;
 
     fputc('"', file);
     while (s < end) {
@@ -49,7 +49,7 @@ static void begin_value(json_out *j, const char *key)
         fputc(',', j->file);
     }
     if (key != NULL) {
-        write_string(j->file, key);
+        write_string(j->file, key, strlen(key));
         fputc(':', j->file);
     }
     j->comma = true;
@@ -85,8 +85,13 @@ void json_put_end(json_out *j)
 
 void json_put_text(json_out *j, const char *key, const char *text)
 {
+    json_put_bytes(j, key, text, strlen(text));
+}
+
+void json_put_bytes(json_out *j, const char *key, const char *text, size_t length)
+{
     begin_value(j, key);
-    write_string(j->file, text);
+    write_string(j->file, text, length);
 }
 
 void json_put_whole(json_out *j, const char *key, int64_t value)

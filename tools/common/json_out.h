@@ -39,6 +39,7 @@ void json_put_array(json_out *j, const char *key);
 void json_put_end(json_out *j);
 
 void json_put_text(json_out *j, const char *key, const char *text);
+void json_put_bytes(json_out *j, const char *key, const char *text, size_t length);
 void json_put_whole(json_out *j, const char *key, int64_t value);
 void json_put_unsigned(json_out *j, const char *key, uint64_t value);
 void json_put_truth(json_out *j, const char *key, bool value);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The option table of checkpoint_options.h and its way into network_options.
+ */
+#include "common/checkpoint_options.h"
+
+#include "network/preset.h"
+
+#define INTERPOLATIONS "bicubic|bilinear"
+
+static const option_spec OPTIONS[] = {
+    { .name = "preset",
+      .kind = OPTION_TEXT,
+      .offset = offsetof(checkpoint_options, preset),
+      .value = "NAME",
+      .help = "How pictures were prepared where the network was trained: deit, vit-augreg, swin, "
+              "torchvision, hf-vit, cifar10 and others (default: what is usual for the naming of "
+              "the checkpoint)." },
+    { .name = "heads",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(checkpoint_options, heads),
+      .value = "N",
+      .minimum = 1,
+      .maximum = IVITI_MAX_HEADS,
+      .help = "Attention heads, of the first stage (default: dim / 64, or dim / 32 for Swin)." },
+    { .name = "window",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(checkpoint_options, window),
+      .value = "N",
+      .minimum = 1,
+      .maximum = IVITI_MAX_WINDOW,
+      .help = "Side of a Swin window (default: told by the bias tables)." },
+    { .name = "img",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(checkpoint_options, image),
+      .value = "N",
+      .minimum = 1,
+      .maximum = IVITI_MAX_IMAGE,
+      .help = "Side of the picture that enters the network (default: told by the checkpoint)." },
+    { .name = "resize",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(checkpoint_options, resize),
+      .value = "N",
+      .minimum = 1,
+      .maximum = 2048,
+      .help = "Shorter side of a picture before its centre is cut out." },
+    { .name = "crop",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(checkpoint_options, crop),
+      .value = "N",
+      .minimum = 1,
+      .maximum = IVITI_MAX_IMAGE,
+      .help = "Side of the centre that is cut out; the same as --img." },
+    { .name = "interpolation",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(checkpoint_options, interpolation),
+      .choices = INTERPOLATIONS,
+      .help = "Filter of the resize." },
+    { .name = "mean",
+      .kind = OPTION_REALS,
+      .offset = offsetof(checkpoint_options, mean),
+      .value = "R,G,B",
+      .minimum = 0,
+      .maximum = 1,
+      .items = 3,
+      .help = "Mean of the pixels, where white is 1." },
+    { .name = "std",
+      .kind = OPTION_REALS,
+      .offset = offsetof(checkpoint_options, std),
+      .value = "R,G,B",
+      .minimum = 0.001,
+      .maximum = 1,
+      .items = 3,
+      .help = "Standard deviation of the pixels, where white is 1." },
+    { .name = "eps",
+      .kind = OPTION_REAL,
+      .offset = offsetof(checkpoint_options, epsilon),
+      .value = "X",
+      .minimum = 1e-14,
+      .maximum = 0.1,
+      .help = "Epsilon of every LayerNorm (default: what is usual for the naming of the "
+              "checkpoint)." },
+};
+
+checkpoint_options checkpoint_options_none(void)
+{
+    return (checkpoint_options){ .interpolation = -1 };
+}
+
+option_group checkpoint_options_group(checkpoint_options *c, const char *title)
+{
+    return (option_group){ title, OPTIONS, OPTION_COUNT(OPTIONS), c };
+}
+
+bool checkpoint_options_given(const checkpoint_options *c)
+{
+    return c->heads != 0 || c->window != 0 || c->image != 0 || c->resize != 0 || c->crop != 0 ||
+           c->epsilon > 0 || c->preset != NULL || c->interpolation >= 0 || c->mean.count != 0 ||
+           c->std.count != 0;
+}
+
+bool checkpoint_options_network(const checkpoint_options *c, const option_program *program,
+                                network_options *out, int *status)
+{
+    if (c->preset != NULL && preset_find(c->preset) == NULL) {
+        *status = options_wrong(program, "--preset takes one of %s, not \"%.200s\"",
+                                network_preset_names(), c->preset);
+        return false;
+    }
+    if (c->image != 0 && c->crop != 0 && c->image != c->crop) {
+        *status = options_wrong(program, "--img %u and --crop %u are two names for one size",
+                                (unsigned)c->image, (unsigned)c->crop);
+        return false;
+    }
+    *out = (network_options){
+        .heads = c->heads,
+        .window = c->window,
+        .image = c->image,
+        .resize = c->resize,
+        .crop = c->crop,
+        .epsilon = c->epsilon,
+        .preset = c->preset,
+        .has_interpolation = c->interpolation >= 0,
+        .has_mean = c->mean.count == 3,
+        .has_std = c->std.count == 3,
+        .interpolation = c->interpolation == 1 ? IVITI_BILINEAR : IVITI_BICUBIC,
+    };
+    for (size_t i = 0; i < 3; i++) {
+        out->mean[i] = (float)c->mean.item[i];
+        out->std[i] = (float)c->std.item[i];
+    }
+    return true;
+}
