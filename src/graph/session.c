@@ -10,8 +10,6 @@
 #include "base/memory.h"
 #include "image/image.h"
 
-#define ALIGNMENT 64
-
 static const iviti_session_options defaults;
 
 static unsigned thread_count(const iviti_session_options *options)
@@ -52,9 +50,9 @@ iviti_status iviti_session_create_in(void *memory, size_t bytes, const iviti_mod
     iviti_status status = check_options(options);
     if (status)
         return status;
-    if ((uintptr_t)memory % ALIGNMENT)
+    if ((uintptr_t)memory % IVITI_ALIGNMENT)
         return iviti_log_fail(&options->log, IVITI_ERROR_ARGUMENT,
-                              "memory: not aligned to %d bytes", ALIGNMENT);
+                              "memory: not aligned to %d bytes", IVITI_ALIGNMENT);
 
     const size_t needed = iviti_session_bytes(model, options);
     if (!needed || bytes < needed)
@@ -94,17 +92,19 @@ iviti_status iviti_session_create(const iviti_model *model, const iviti_session_
                               "memory: the session needs %zu bytes, the caller allows %zu", bytes,
                               options->max_memory);
 
-    const iviti_allocator allocator = iviti_allocator_or_default(&options->allocator);
-    void *block = allocator.allocate(allocator.user, bytes + ALIGNMENT);
-    if (!block)
+    iviti_allocator allocator;
+    if (!iviti_allocator_resolve(&options->allocator, &allocator))
+        return iviti_log_fail(&options->log, IVITI_ERROR_ARGUMENT,
+                              "allocator: only one of its two functions is given");
+    void *block;
+    void *memory = iviti_allocate(&allocator, bytes, &block);
+    if (!memory)
         return iviti_log_fail(&options->log, IVITI_ERROR_MEMORY,
-                              "memory: the allocator has no %zu bytes", bytes + ALIGNMENT);
+                              "memory: the allocator has no %zu bytes", bytes);
 
-    const uintptr_t address = (uintptr_t)block;
-    const size_t skip = (ALIGNMENT - address % ALIGNMENT) % ALIGNMENT;
-    status = iviti_session_create_in((uint8_t *)block + skip, bytes, model, options, session);
+    status = iviti_session_create_in(memory, bytes, model, options, session);
     if (status) {
-        allocator.release(allocator.user, block);
+        iviti_release(&allocator, block);
         return status;
     }
     (*session)->allocator = allocator;
@@ -118,7 +118,7 @@ void iviti_session_free(iviti_session *session)
         return;
     iviti_pool_stop(&session->pool);
     if (session->memory)
-        session->allocator.release(session->allocator.user, session->memory);
+        iviti_release(&session->allocator, session->memory);
 }
 
 iviti_isa iviti_session_isa(const iviti_session *session)
@@ -161,8 +161,8 @@ iviti_status iviti_session_run(iviti_session *session, const iviti_image *image)
 
     const iviti_geometry *g = &session->model->geometry;
     const iviti_status status =
-        iviti_fit_image(&g->preprocess, g->image_width, g->image_height, image,
-                        session->buffers.pixels, session->buffers.fit, session->buffers.fit_bytes);
+        iviti_fit_run(&g->preprocess, g->image_width, g->image_height, image,
+                      session->buffers.pixels, session->buffers.fit, session->buffers.fit_bytes);
     if (status)
         return status;
     forward(session);

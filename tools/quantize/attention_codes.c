@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Codes and constants of attention.
+ *
+ * Three freedoms cost nothing at run time and are used here:
+ *  - adding a constant vector to all keys adds a constant to every row of scores, which softmax
+ *    ignores: keys are coded about their means;
+ *  - a constant vector in the values comes out of attention unchanged, because a row of
+ *    probabilities sums to one, and folds into proj's bias: values are coded about their means;
+ *  - q.k keeps its value when a channel of q is divided and the same channel of k multiplied: within
+ *    a head the channels' scales need only have a common product.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quantize/dyadic.h"
+#include "quantize/quantizer.h"
+
+#define SCALE_CANDIDATES 24
+#define NARROWEST        0.4 /* of the full range, for the scores' common scale */
+#define SHRINK_CANDIDATES 24 /* for the output's scale beside that of the values */
+#define LARGEST_SHRINK   60.0
+
+/* The last entry of the exponential table must be zero: e^-x * 255 falls below one half at ln 510,
+ * which lies half a step before the last index. */
+static double table_step(void)
+{
+    return log(510) / 254.5;
+}
+
+static void fill_exp_table(int8_t *table)
+{
+    for (int i = 0; i < 256; i++)
+        table[i] = (int8_t)(uint8_t)floor(255 * exp(-i * table_step()) + 0.5);
+}
+
+/* Sum over the channels of one head of the error that coding q and k with these scales causes in
+ * q.k, taking the errors as independent of the values. */
+static double score_error(const histogram *hq, const histogram *hk, size_t width, double product,
+                          const double *balance, const double *power_q, const double *power_k)
+{
+    double error = 0;
+    for (size_t d = 0; d < width; d++) {
+        const double reach_q = 127 * sqrt(product) * balance[d];
+        const double reach_k = 127 * sqrt(product) / balance[d];
+        error += histogram_error(&hq[d], (range){ -reach_q, reach_q }, 254) * power_k[d];
+        error += histogram_error(&hk[d], (range){ hk[d].mean - reach_k, hk[d].mean + reach_k },
+                                 254) *
+                 power_q[d];
+    }
+    return error;
+}
+
+/* Scales of one head's q and k channels; returns their common product. */
+static double code_scores(quantizer *q, const histogram *hq, const histogram *hk, size_t width,
+                          code *qkv, size_t at_q, size_t at_k)
+{
+    double *balance = ARENA_TAKE(&q->scratch, double, width);
+    double *power_q = ARENA_TAKE(&q->scratch, double, width);
+    double *power_k = ARENA_TAKE(&q->scratch, double, width);
+    if (q->scratch.failed)
+        return 1;
+
+    double full = 0;
+    for (size_t d = 0; d < width; d++) {
+        const double reach_q = range_symmetric(&hq[d], 0, 254, RANGE_MINMAX);
+        const double reach_k = range_symmetric(&hk[d], hk[d].mean, 254, RANGE_MINMAX);
+        balance[d] = sqrt(reach_q / reach_k);
+        power_q[d] = histogram_power(&hq[d], 0);
+        power_k[d] = histogram_power(&hk[d], hk[d].mean);
+        full = fmax(full, reach_q * reach_k / (127.0 * 127.0));
+    }
+
+    double best = full;
+    if (q->options->method == RANGE_MSE) {
+        double least = INFINITY;
+        for (int i = 0; i < SCALE_CANDIDATES; i++) {
+            const double shrink = 1 - (1 - NARROWEST) * i / SCALE_CANDIDATES;
+            const double error =
+                score_error(hq, hk, width, full * shrink * shrink, balance, power_q, power_k);
+            if (error < least) {
+                least = error;
+                best = full * shrink * shrink;
+            }
+        }
+    }
+    for (size_t d = 0; d < width; d++) {
+        qkv->scale[at_q + d] = sqrt(best) * balance[d];
+        qkv->offset[at_q + d] = 0;
+        qkv->scale[at_k + d] = sqrt(best) / balance[d];
+        qkv->offset[at_k + d] = hk[d].mean;
+    }
+    return best;
+}
+
+/* Values about their means, and the output of the head at a common fraction of their scales: the
+ * average of many values has a smaller range than they. Returns that fraction's inverse. */
+static double code_values(quantizer *q, const histogram *hv, const histogram *ho, size_t width,
+                          const double *weight, code *qkv, size_t at_v, code *out, size_t at_out)
+{
+    double low = LARGEST_SHRINK, high = 1;
+    for (size_t d = 0; d < width; d++) {
+        const double reach = range_symmetric(&hv[d], hv[d].mean, 254, q->options->method);
+        const double reach_out = range_symmetric(&ho[d], hv[d].mean, 254, RANGE_MINMAX);
+        code_set_symmetric(qkv, at_v + d, hv[d].mean, reach);
+        low = fmin(low, reach / reach_out);
+        high = fmax(high, reach / reach_out);
+    }
+    low = fmax(low, 0.5);
+    high = fmin(fmax(high, low), LARGEST_SHRINK);
+
+    double best = low, least = INFINITY;
+    for (int i = 0; i < SHRINK_CANDIDATES && q->options->method == RANGE_MSE; i++) {
+        const double shrink = low * pow(high / low, (double)i / SHRINK_CANDIDATES);
+        double error = 0;
+        for (size_t d = 0; d < width; d++) {
+            const double reach = 127 * qkv->scale[at_v + d] / shrink;
+            error += weight[d] * histogram_error(&ho[d], (range){ hv[d].mean - reach,
+                                                                  hv[d].mean + reach }, 254);
+        }
+        if (error < least) {
+            least = error;
+            best = shrink;
+        }
+    }
+    for (size_t d = 0; d < width; d++) {
+        out->scale[at_out + d] = qkv->scale[at_v + d] / best;
+        out->offset[at_out + d] = hv[d].mean;
+    }
+    return best;
+}
+
+/* How much an error in each channel of a layer's input costs at its output. */
+static double *column_weights(quantizer *q, const network_linear *layer, size_t in, size_t out)
+{
+    double *weight = ARENA_TAKE(&q->scratch, double, in);
+    for (size_t o = 0; o < out && weight; o++)
+        for (size_t k = 0; k < in; k++)
+            weight[k] += (double)layer->weight[o * in + k] * layer->weight[o * in + k];
+    return weight;
+}
+
+static bool set_factor(quantizer *q, integer_dyadics *factors, size_t head, double value, int low,
+                       int high)
+{
+    iviti_dyadic f;
+    if (!dyadic_from_real(value, low, high, &f, q->r))
+        return false;
+    factors->multiplier[head] = f.multiplier;
+    factors->shift[head] = (int8_t)f.shift;
+    return true;
+}
+
+/* ---- Shiftmax: the scale of the s8 logits ------------------------------------------------------ */
+
+#define LOGIT_PICTURES 4
+#define LOGIT_ROWS     24 /* query rows of a picture */
+
+/* Squared error of Shiftmax at logit scale 1 / n against softmax, over one row of real logits. */
+static double shiftmax_error(const double *logit, size_t count, int n, int bits, int8_t *coded,
+                             int16_t *p)
+{
+    double max = -INFINITY, sum = 0, error = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double l = floor(logit[i] * n + 0.5);
+        coded[i] = (int8_t)(l < -128 ? -128 : l > 127 ? 127 : l);
+        max = fmax(max, logit[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        sum += exp(logit[i] - max);
+    iviti_shiftmax(coded, count, n, bits, p);
+    for (size_t i = 0; i < count; i++) {
+        const double d = exp(logit[i] - max) / sum - ldexp(p[i], 1 - bits);
+        error += d * d;
+    }
+    return error;
+}
+
+/* The tokens that query `row` of a picture sees, as rows of the stage: its (unshifted) window. */
+static size_t visible(const iviti_geometry *g, uint32_t stage, size_t row, size_t *tokens)
+{
+    const iviti_stage *s = &g->stage[stage];
+    size_t count = 0;
+    if (!s->window) {
+        for (size_t t = 0; t < iviti_stage_tokens(g, stage); t++)
+            tokens[count++] = t;
+        return count;
+    }
+    const size_t top = row / s->grid_width / s->window * s->window;
+    const size_t left = row % s->grid_width / s->window * s->window;
+    for (size_t y = top; y < top + s->window; y++)
+        for (size_t x = left; x < left + s->window; x++)
+            tokens[count++] = y * s->grid_width + x;
+    return count;
+}
+
+/* Bias of the pair (a, b) of grid cells, facts of the Swin paper, equation 4. */
+static double pair_bias(const iviti_stage *s, const float *table, size_t a, size_t b, size_t head)
+{
+    const long w = (long)s->window;
+    const long dy = (long)(a / s->grid_width) - (long)(b / s->grid_width);
+    const long dx = (long)(a % s->grid_width) - (long)(b % s->grid_width);
+    return table[(size_t)((dy + w - 1) * (2 * w - 1) + dx + w - 1) * s->heads + head];
+}
+
+static int best_logit_scale(quantizer *q, uint32_t block, const network_capture *seen, int bits)
+{
+    static const int tries[] = { 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64 };
+    const iviti_geometry *g = &q->source->geometry;
+    const uint32_t stage = network_stage_of(q->source, block);
+    const iviti_stage *s = &g->stage[stage];
+    const size_t tokens = iviti_stage_tokens(g, stage), dim = s->dim, hd = dim / s->heads;
+    const size_t pictures = q->pictures < LOGIT_PICTURES ? q->pictures : LOGIT_PICTURES;
+    const float *table = q->source->blocks[block].position_bias;
+    size_t *list = ARENA_TAKE(&q->scratch, size_t, tokens);
+    double *logit = ARENA_TAKE(&q->scratch, double, tokens);
+    int8_t *coded = ARENA_TAKE(&q->scratch, int8_t, tokens);
+    int16_t *p = ARENA_TAKE(&q->scratch, int16_t, tokens);
+    double error[sizeof tries / sizeof *tries] = { 0 };
+    size_t best = 0;
+    if (q->scratch.failed)
+        return tries[0];
+
+    for (size_t sample = 0; sample < pictures * LOGIT_ROWS; sample++) {
+        const size_t row = sample % LOGIT_ROWS * tokens / LOGIT_ROWS;
+        const float *picture = seen->qkv + sample / LOGIT_ROWS * tokens * 3 * dim;
+        const size_t count = visible(g, stage, row, list);
+        for (size_t head = 0; head < s->heads; head++) {
+            for (size_t i = 0; i < count; i++) {
+                logit[i] = table ? pair_bias(s, table, row, list[i], head) : 0;
+                for (size_t d = 0; d < hd; d++)
+                    logit[i] += picture[row * 3 * dim + head * hd + d] / sqrt((double)hd) *
+                                ((double)picture[list[i] * 3 * dim + dim + head * hd + d]);
+            }
+            double mean = 0; /* about which keys are coded, more or less */
+            for (size_t i = 0; i < count; i++)
+                mean += logit[i] / (double)count;
+            for (size_t i = 0; i < count; i++)
+                logit[i] -= mean;
+            for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)
+                error[i] += shiftmax_error(logit, count, tries[i], bits, coded, p);
+        }
+    }
+    for (size_t i = 1; i < sizeof tries / sizeof *tries; i++)
+        if (error[i] < error[best])
+            best = i;
+    return tries[best];
+}
+
+/* ---- the constants of one block ---------------------------------------------------------------- */
+
+static bool take_block_constants(quantizer *q, integer_block *b, const iviti_stage *s)
+{
+    b->score = (integer_dyadics){ ARENA_TAKE(q->memory, int32_t, s->heads),
+                                  ARENA_TAKE(q->memory, int8_t, s->heads) };
+    b->output = (integer_dyadics){ ARENA_TAKE(q->memory, int32_t, s->heads),
+                                   ARENA_TAKE(q->memory, int8_t, s->heads) };
+    b->exp_table = ARENA_TAKE(q->memory, int8_t, 256);
+    if (s->window)
+        b->position_bias = ARENA_TAKE(q->memory, int32_t,
+                                      (2 * s->window - 1) * (2 * s->window - 1) * s->heads);
+    b->bias_multiplier = 1 << 30; /* the identity */
+    b->bias_shift = 30;
+    return !q->memory->failed;
+}
+
+/* One real logit is this many units of what the position bias is added to. */
+static void code_position_bias(const quantizer *q, uint32_t block, const iviti_stage *s,
+                               size_t head, double units)
+{
+    const float *table = q->source->blocks[block].position_bias;
+    const size_t side = 2 * s->window - 1;
+    for (size_t i = 0; table && i < side * side; i++)
+        q->out->blocks[block].position_bias[i * s->heads + head] =
+            (int32_t)fmax(-0x1p24, fmin(0x1p24, nearbyint(table[i * s->heads + head] * units)));
+}
+
+/* Scores to table indices. The common product of the scales is enlarged a little so that the
+ * factor's multiplier is short, which lets kernels multiply in 32 bits. */
+static bool table_head(quantizer *q, uint32_t block, const iviti_stage *s, size_t head,
+                       double product, double shrink, code *qkv)
+{
+    const size_t hd = s->dim / s->heads;
+    const double factor = product / sqrt((double)hd) / table_step();
+    const double coarse = dyadic_coarse(factor);
+    for (size_t d = 0; d < hd; d++)
+        qkv->scale[head * hd + d] *= coarse / factor;
+    code_position_bias(q, block, s, head, 1 / (coarse * table_step()));
+    return set_factor(q, &q->out->blocks[block].score, head, coarse, 1, 62) &&
+           set_factor(q, &q->out->blocks[block].output, head, shrink, 25, 40);
+}
+
+static bool shift_head(quantizer *q, uint32_t block, const iviti_stage *s, size_t head,
+                       double product, double shrink, int bits)
+{
+    const double logit_scale = 1.0 / q->out->blocks[block].logit_scale;
+    const double factor = product / sqrt((double)(s->dim / s->heads)) / logit_scale;
+    code_position_bias(q, block, s, head, 1 / logit_scale);
+    return set_factor(q, &q->out->blocks[block].score, head, factor, 1, 62) &&
+           set_factor(q, &q->out->blocks[block].output, head, shrink * ldexp(1, 1 - bits), 32, 62);
+}
+
+bool quantize_attention(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                        code *qkv, code *attention)
+{
+    const uint32_t stage = network_stage_of(q->source, block);
+    const iviti_stage *s = &q->source->geometry.stage[stage];
+    const size_t dim = s->dim, hd = dim / s->heads;
+    const int bits = q->out->geometry.softmax_kind == IVITI_SOFTMAX_SHIFT8 ? 8 : 16;
+    integer_block *b = &q->out->blocks[block];
+    histogram *h = ARENA_TAKE(&q->scratch, histogram, 3 * dim);
+    histogram *ho = ARENA_TAKE(&q->scratch, histogram, dim);
+    const double *weight = column_weights(q, &q->source->blocks[block].proj, dim, dim);
+
+    *qkv = code_new(&q->scratch, 3 * dim);
+    *attention = code_new(&q->scratch, dim);
+    if (q->scratch.failed || !take_block_constants(q, b, s))
+        return report_fail(q->r, "block %u: out of memory", block);
+    histogram_columns(seen->qkv, rows, 3 * dim, 3 * dim, h);
+    histogram_columns(seen->attention, rows, dim, dim, ho);
+    fill_exp_table(b->exp_table);
+    if (q->options->shift_family)
+        b->logit_scale = best_logit_scale(q, block, seen, bits);
+
+    for (size_t head = 0; head < s->heads; head++) {
+        const size_t at = head * hd;
+        const double product = code_scores(q, h + at, h + dim + at, hd, qkv, at, dim + at);
+        const double shrink = code_values(q, h + 2 * dim + at, ho + at, hd, weight + at, qkv,
+                                          2 * dim + at, attention, at);
+        const bool done = q->options->shift_family
+                              ? shift_head(q, block, s, head, product, shrink, bits)
+                              : table_head(q, block, s, head, product, shrink, qkv);
+        if (!done)
+            return false;
+    }
+    return true;
+}

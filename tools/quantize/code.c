@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "quantize/code.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Below so many samples the extremes of what is to come lie outside what was seen. */
+#define FEW_SAMPLES 2048
+#define FEW_MARGIN  0.1
+
+code code_new(arena *memory, size_t width)
+{
+    code c = { width, ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width) };
+    for (size_t i = 0; i < width && c.scale; i++)
+        c.scale[i] = 1;
+    return c;
+}
+
+void code_set_asymmetric(code *c, size_t channel, range r)
+{
+    c->scale[channel] = (r.high - r.low) / 255;
+    c->offset[channel] = r.low + 128 * c->scale[channel];
+}
+
+void code_set_symmetric(code *c, size_t channel, double centre, double reach)
+{
+    c->scale[channel] = reach / 127;
+    c->offset[channel] = centre;
+}
+
+static double integer_of(const code *c, size_t channel, double x)
+{
+    const double q = floor((x - c->offset[channel]) / c->scale[channel] + 0.5);
+    return q < -128 ? -128 : q > 127 ? 127 : q;
+}
+
+void code_integers(const code *c, const float *x, size_t rows, float *out)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < c->width; i++)
+            out[r * c->width + i] = (float)integer_of(c, i, x[r * c->width + i]);
+}
+
+void code_round(const code *c, const float *x, size_t rows, float *out)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < c->width; i++)
+            out[r * c->width + i] =
+                (float)(integer_of(c, i, x[r * c->width + i]) * c->scale[i] + c->offset[i]);
+}
+
+code code_per_channel(arena *memory, const float *x, size_t rows, size_t width,
+                      range_method method)
+{
+    code c = code_new(memory, width);
+    histogram *h = malloc(width * sizeof *h);
+    if (!h || memory->failed) {
+        memory->failed = true;
+        free(h);
+        return c;
+    }
+    histogram_columns(x, rows, width, width, h);
+    for (size_t i = 0; i < width; i++) {
+        range r = range_asymmetric(&h[i], 255, rows < FEW_SAMPLES ? RANGE_MINMAX : method);
+        if (rows < FEW_SAMPLES) {
+            const double margin = FEW_MARGIN * (r.high - r.low);
+            r = (range){ r.low - margin, r.high + margin };
+        }
+        code_set_asymmetric(&c, i, r);
+    }
+    free(h);
+    return c;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The 8-bit code of an activation: real value of channel c = scale[c] * code + offset[c]. Scales and
+ * offsets of a layer's input fold into its weights and bias exactly, so that every channel may have
+ * its own wherever the producer has constants per channel.
+ */
+#ifndef CODE_H
+#define CODE_H
+
+#include "common/arena.h"
+#include "quantize/range.h"
+
+typedef struct code {
+    size_t width;
+    double *scale;  /* (width) positive */
+    double *offset; /* (width) */
+} code;
+
+/* All scales 1 and offsets 0. */
+code code_new(arena *memory, size_t width);
+
+/* s8 codes -128..127 over [low, high] of a channel. */
+void code_set_asymmetric(code *c, size_t channel, range r);
+
+/* s8 codes -127..127 over centre +- reach. */
+void code_set_symmetric(code *c, size_t channel, double centre, double reach);
+
+/* Rounds x (rows, width) to the code and back, in s8; out may be x. */
+void code_round(const code *c, const float *x, size_t rows, float *out);
+
+/* The integers alone, as floats for the BLAS. */
+void code_integers(const code *c, const float *x, size_t rows, float *out);
+
+/* The best code per channel for what the columns of x (rows, width) hold. */
+code code_per_channel(arena *memory, const float *x, size_t rows, size_t width,
+                      range_method method);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The integer network as the quantiser makes it and the model file stores it (models/FORMAT.md): the
+ * same layers, with constants in plain arrays.
+ */
+#ifndef INTEGER_NETWORK_H
+#define INTEGER_NETWORK_H
+
+#include "common/arena.h"
+#include "model/geometry.h"
+
+typedef struct integer_dyadics {
+    int32_t *multiplier; /* (count) */
+    int8_t *shift;       /* (count) */
+} integer_dyadics;
+
+typedef struct integer_dense {
+    uint32_t in, out;
+    int8_t *weight;          /* (out, in) */
+    int32_t *bias;           /* (out) */
+    integer_dyadics factor;  /* (out) */
+} integer_dense;
+
+typedef struct integer_norm {
+    uint32_t width;
+    integer_dyadics factor;  /* (width) multipliers may be negative */
+    int32_t *bias;           /* (width) */
+    int32_t epsilon[2];
+} integer_norm;
+
+typedef struct integer_join { /* stream, branch */
+    int32_t multiplier[2];
+    int8_t shift[2];
+} integer_join;
+
+typedef struct integer_block {
+    integer_norm norm1;
+    integer_dense qkv;
+    integer_dyadics score;       /* (heads) */
+    int8_t *exp_table;           /* (256) table softmax, u8 bits */
+    int32_t logit_scale;         /* Shiftmax: ceil(1 / scale) */
+    int32_t *position_bias;      /* Swin: ((2w-1)^2, heads) */
+    int32_t bias_multiplier;     /* Swin, Shiftmax */
+    int8_t bias_shift;
+    integer_dyadics output;      /* (heads) */
+    integer_dense proj;
+    integer_join join1;
+    integer_norm norm2;
+    integer_dense fc1;
+    int8_t *gelu_table;          /* (ceil(hidden / 64), 256) s8 */
+    int32_t gelu_scale;          /* ShiftGELU: ceil(1 / (1.702 * scale)) */
+    int32_t gelu_multiplier;     /* ShiftGELU */
+    int8_t gelu_shift;
+    integer_dense fc2;
+    integer_join join2;
+} integer_block;
+
+typedef struct integer_merge {
+    integer_norm norm;
+    integer_dense reduction;
+} integer_merge;
+
+typedef struct integer_network {
+    iviti_geometry geometry; /* complete, operators and logits scale included */
+    int8_t *pixel_table;     /* (3, 256) or NULL */
+    integer_dense embed;
+    int16_t *position;       /* ViT: (tokens, dim) */
+    integer_join embed_join; /* ViT */
+    integer_norm embed_norm; /* Swin */
+    integer_block *blocks;   /* (depth) */
+    integer_merge *merges;   /* (stages - 1) */
+    integer_norm norm;
+    integer_dyadics pool;    /* Swin: (dim) */
+    integer_dense head;
+    arena memory;
+} integer_network;
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Float layers to integer ones, given the codes on both of their sides.
+ */
+#ifndef LAYERS_H
+#define LAYERS_H
+
+#include "network/network.h"
+#include "quantize/code.h"
+#include "quantize/integer_network.h"
+
+/* What a layer's name and its fit are, for the table at the end of a conversion. */
+typedef struct layer_row {
+    char name[48];
+    int bits;
+    double snr; /* of the layer's output, in dB; NAN where not measured */
+    size_t bytes;
+} layer_row;
+
+/* Weights get one scale per output row. weight (out, in) and bias (out) are real; `in` describes the
+ * inputs, `out` the outputs (scale alone for the s16 stream). pixels: inputs are u8, else s8. */
+bool quantize_dense(arena *memory, const char *name, const float *weight, const float *bias,
+                    size_t outputs, const code *in, const code *out, bool pixels,
+                    range_method method, integer_dense *result, report *r);
+
+/* LayerNorm whose input is the s16 stream at `stream_scale`. */
+bool quantize_norm(arena *memory, const char *name, const network_norm *norm, double epsilon,
+                   double stream_scale, iviti_norm_kind kind, const code *out,
+                   integer_norm *result, report *r);
+
+/* Signal-to-noise ratio, in dB, of the layer computed with its quantised inputs and weights, on x
+ * (rows, in), s8 codes. Rows beyond a few thousand are left out. */
+double dense_snr(const integer_dense *dense, const float *weight, const float *bias, const code *in,
+                 const code *out, const float *x, size_t rows);
+
+#endif

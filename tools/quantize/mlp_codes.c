@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fc1, GELU and fc2.
+ *
+ * Table GELU: 64 consecutive hidden channels share a table, and the order of hidden channels is free:
+ * fc1's rows and fc2's columns may be permuted together. So the channels are sorted by how far they
+ * reach, and each group gets a table with input and output codes of its own, fitted together.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quantize/dyadic.h"
+#include "quantize/quantizer.h"
+
+#define FLAT       (-5.0) /* below, GELU is zero to six digits */
+#define FINE_BINS  4096
+#define LOW_TRIES  12
+#define HIGH_TRIES 24
+#define NARROWEST  0.35   /* of the full range, for its upper end */
+
+static double gelu(double x)
+{
+    return 0.5 * x * (1 + erf(x / sqrt(2)));
+}
+
+/* What a group of channels feeds its table, weighted by what an error costs behind fc2. */
+typedef struct inputs {
+    double low, high;
+    double weight[FINE_BINS];
+} inputs;
+
+static double bin_value(const inputs *in, int bin)
+{
+    return in->low + (bin + 0.5) * (in->high - in->low) / FINE_BINS;
+}
+
+static void collect(inputs *in, const float *x, size_t rows, size_t width, const size_t *channel,
+                    size_t channels, const double *weight)
+{
+    in->low = 0;
+    in->high = 0.25; /* a group that is never positive still gets a range */
+    memset(in->weight, 0, sizeof in->weight);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < channels; i++) {
+            const double v = x[r * width + channel[i]];
+            in->low = fmin(in->low, v);
+            in->high = fmax(in->high, v);
+        }
+    in->low = fmax(in->low, FLAT);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < channels; i++) {
+            const double v = fmax(x[r * width + channel[i]], in->low);
+            const int bin = (int)((v - in->low) / (in->high - in->low) * FINE_BINS);
+            in->weight[bin < FINE_BINS ? bin : FINE_BINS - 1] += weight[channel[i]];
+        }
+}
+
+/* A table with its codes: index i stands for in_offset + in_scale * (i - 128). */
+typedef struct gelu_table {
+    double in_scale, in_offset, out_scale, out_offset;
+    int8_t entry[256];
+} gelu_table;
+
+static void build(gelu_table *t, double low, double high)
+{
+    double least = 0, most = 0;
+    t->in_scale = (high - low) / 255;
+    t->in_offset = low + 128 * t->in_scale;
+    for (int i = 0; i < 256; i++) {
+        const double y = gelu(low + i * t->in_scale);
+        least = fmin(least, y);
+        most = fmax(most, y);
+    }
+    t->out_scale = (most - least) / 255;
+    t->out_offset = least + 128 * t->out_scale;
+    for (int i = 0; i < 256; i++)
+        t->entry[i] =
+            (int8_t)floor((gelu(low + i * t->in_scale) - t->out_offset) / t->out_scale + 0.5);
+}
+
+static double table_error(const gelu_table *t, const inputs *in, const double *exact)
+{
+    double error = 0;
+    for (int bin = 0; bin < FINE_BINS; bin++) {
+        if (!(in->weight[bin] > 0))
+            continue;
+        double index = floor((bin_value(in, bin) - t->in_offset) / t->in_scale + 0.5);
+        index = index < -128 ? -128 : index > 127 ? 127 : index;
+        const double y = t->entry[(int)index + 128] * t->out_scale + t->out_offset;
+        error += in->weight[bin] * (y - exact[bin]) * (y - exact[bin]);
+    }
+    return error;
+}
+
+static gelu_table best_table(const inputs *in, range_method method)
+{
+    gelu_table best;
+    build(&best, in->low, in->high);
+    if (method == RANGE_MINMAX)
+        return best;
+
+    double exact[FINE_BINS];
+    for (int bin = 0; bin < FINE_BINS; bin++)
+        exact[bin] = gelu(bin_value(in, bin));
+    double least = table_error(&best, in, exact);
+    for (int i = 0; i < HIGH_TRIES; i++)
+        for (int k = 0; k < LOW_TRIES; k++) {
+            gelu_table t;
+            build(&t, in->low * (1 - 0.8 * k / LOW_TRIES),
+                  in->high * (1 - (1 - NARROWEST) * i / HIGH_TRIES));
+            const double error = table_error(&t, in, exact);
+            if (error < least) {
+                least = error;
+                best = t;
+            }
+        }
+    return best;
+}
+
+/* ---- order of the hidden channels -------------------------------------------------------------- */
+
+typedef struct reach {
+    size_t channel;
+    double high;
+} reach;
+
+static int by_reach(const void *a, const void *b)
+{
+    const reach *x = a, *y = b;
+    if (x->high != y->high)
+        return x->high < y->high ? -1 : 1;
+    return x->channel < y->channel ? -1 : x->channel > y->channel;
+}
+
+static size_t *sorted_channels(quantizer *q, const float *x, size_t rows, size_t hidden)
+{
+    reach *reaches = ARENA_TAKE(&q->scratch, reach, hidden);
+    size_t *order = ARENA_TAKE(&q->scratch, size_t, hidden);
+    histogram *h = ARENA_TAKE(&q->scratch, histogram, hidden);
+    if (q->scratch.failed)
+        return NULL;
+    histogram_columns(x, rows, hidden, hidden, h);
+    for (size_t c = 0; c < hidden; c++)
+        reaches[c] = (reach){ c, range_asymmetric(&h[c], 255, q->options->method).high };
+    qsort(reaches, hidden, sizeof *reaches, by_reach);
+    for (size_t c = 0; c < hidden; c++)
+        order[c] = reaches[c].channel;
+    return order;
+}
+
+/* fc1's rows and fc2's columns in the new order. */
+static bool permute(quantizer *q, const network_block *from, const size_t *order, size_t dim,
+                    size_t hidden, network_linear *fc1, network_linear *fc2)
+{
+    *fc1 = (network_linear){ ARENA_TAKE(&q->scratch, float, hidden *dim),
+                             ARENA_TAKE(&q->scratch, float, hidden) };
+    *fc2 = (network_linear){ ARENA_TAKE(&q->scratch, float, hidden *dim), from->fc2.bias };
+    if (q->scratch.failed)
+        return false;
+    for (size_t c = 0; c < hidden; c++) {
+        memcpy(fc1->weight + c * dim, from->fc1.weight + order[c] * dim, dim * sizeof(float));
+        fc1->bias[c] = from->fc1.bias[order[c]];
+        for (size_t o = 0; o < dim; o++)
+            fc2->weight[o * hidden + c] = from->fc2.weight[o * hidden + order[c]];
+    }
+    return true;
+}
+
+/* gelu in the new order, for the fit of fc2. */
+static float *permute_columns(quantizer *q, const float *x, size_t rows, size_t width,
+                              const size_t *order)
+{
+    float *y = ARENA_TAKE(&q->scratch, float, rows *width);
+    for (size_t r = 0; r < rows && y; r++)
+        for (size_t c = 0; c < width; c++)
+            y[r * width + c] = x[r * width + order[c]];
+    return y;
+}
+
+static double *hidden_weights(quantizer *q, const network_linear *fc2, size_t dim, size_t hidden)
+{
+    double *weight = ARENA_TAKE(&q->scratch, double, hidden);
+    for (size_t o = 0; o < dim && weight; o++)
+        for (size_t c = 0; c < hidden; c++)
+            weight[c] += (double)fc2->weight[o * hidden + c] * fc2->weight[o * hidden + c];
+    return weight;
+}
+
+static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                       const size_t *order, size_t dim, size_t hidden, code *in, code *out)
+{
+    const size_t groups = (hidden + IVITI_GELU_GROUP - 1) / IVITI_GELU_GROUP;
+    const double *weight = hidden_weights(q, &q->source->blocks[block].fc2, dim, hidden);
+    int8_t *tables = ARENA_TAKE(q->memory, int8_t, groups * 256);
+    inputs *seen_inputs = ARENA_TAKE(&q->scratch, inputs, 1);
+    if (q->scratch.failed || q->memory->failed)
+        return false;
+
+    q->out->blocks[block].gelu_table = tables;
+    for (size_t g = 0; g < groups; g++) {
+        const size_t first = g * IVITI_GELU_GROUP;
+        const size_t count = hidden - first < IVITI_GELU_GROUP ? hidden - first : IVITI_GELU_GROUP;
+        collect(seen_inputs, seen->fc1, rows, hidden, order + first, count, weight);
+        const gelu_table t = best_table(seen_inputs, q->options->method);
+        memcpy(tables + g * 256, t.entry, 256);
+        for (size_t c = first; c < first + count; c++) {
+            in->scale[c] = t.in_scale;
+            in->offset[c] = t.in_offset;
+            out->scale[c] = t.out_scale;
+            out->offset[c] = t.out_offset;
+        }
+    }
+    return true;
+}
+
+/* ---- ShiftGELU ---------------------------------------------------------------------------------- */
+
+#define SHIFT_ROWS 512
+
+/* Squared error of ShiftGELU with input scale 1 / (1.702 n) and its requantised output. */
+static double shift_error(const float *x, size_t rows, size_t width, int n, double out_scale,
+                          int8_t *coded, int32_t *y)
+{
+    const double scale = 1 / (1.702 * n);
+    double error = 0;
+    for (size_t i = 0; i < SHIFT_ROWS && i < rows; i++) {
+        const float *row = x + (rows > SHIFT_ROWS ? i * rows / SHIFT_ROWS : i) * width;
+        for (size_t c = 0; c < width; c++) {
+            const double v = floor(row[c] / scale + 0.5);
+            coded[c] = (int8_t)(v < -128 ? -128 : v > 127 ? 127 : v);
+        }
+        iviti_shift_gelu(coded, width, n, y);
+        for (size_t c = 0; c < width; c++) {
+            const double v = floor(y[c] * scale / 128 / out_scale + 0.5);
+            const double d = (v < -128 ? -128 : v > 127 ? 127 : v) * out_scale - gelu(row[c]);
+            error += d * d;
+        }
+    }
+    return error;
+}
+
+static bool shift_gelu(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                       size_t hidden, code *in, code *out)
+{
+    histogram *h = ARENA_TAKE(&q->scratch, histogram, hidden);
+    histogram *all = ARENA_TAKE(&q->scratch, histogram, 1);
+    int8_t *coded = ARENA_TAKE(&q->scratch, int8_t, hidden);
+    int32_t *y = ARENA_TAKE(&q->scratch, int32_t, hidden);
+    integer_block *b = &q->out->blocks[block];
+    iviti_dyadic factor;
+    if (q->scratch.failed)
+        return report_fail(q->r, "block %u: out of memory", block);
+
+    histogram_columns(seen->gelu, rows, hidden, hidden, h);
+    for (size_t c = 0; c < hidden; c++)
+        histogram_merge(all, &h[c], 1);
+    const double out_scale = range_symmetric(all, 0, 254, q->options->method) / 127;
+
+    int best = 1;
+    double least = INFINITY;
+    for (int n = 2; n <= 255; n += 1 + n / 8) {
+        const double error = shift_error(seen->fc1, rows, hidden, n, out_scale, coded, y);
+        if (error < least) {
+            least = error;
+            best = n;
+        }
+    }
+    const double in_scale = 1 / (1.702 * best);
+    if (!dyadic_from_real(in_scale / 128 / out_scale, 24, 62, &factor, q->r))
+        return false;
+    b->gelu_scale = best;
+    b->gelu_multiplier = factor.multiplier;
+    b->gelu_shift = (int8_t)factor.shift;
+    for (size_t c = 0; c < hidden; c++) {
+        in->scale[c] = in_scale;
+        out->scale[c] = out_scale;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------- */
+
+bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                  const code *norm2)
+{
+    const uint32_t stage = network_stage_of(q->source, block);
+    const size_t dim = q->source->geometry.stage[stage].dim;
+    const size_t hidden = q->source->geometry.stage[stage].hidden;
+    const code stream = quantizer_stream_code(q, stage);
+    integer_block *b = &q->out->blocks[block];
+    network_linear fc1 = q->source->blocks[block].fc1, fc2 = q->source->blocks[block].fc2;
+    const float *gelu_seen = seen->gelu;
+    code in = code_new(&q->scratch, hidden), out = code_new(&q->scratch, hidden);
+    char name[48];
+
+    if (q->options->shift_family) {
+        if (!shift_gelu(q, block, seen, rows, hidden, &in, &out))
+            return false;
+    } else {
+        const size_t *order = sorted_channels(q, seen->fc1, rows, hidden);
+        if (!order || !permute(q, &q->source->blocks[block], order, dim, hidden, &fc1, &fc2) ||
+            !table_gelu(q, block, seen, rows, order, dim, hidden, &in, &out) ||
+            !(gelu_seen = permute_columns(q, seen->gelu, rows, hidden, order)))
+            return report_fail(q->r, "block %u: out of memory", block);
+    }
+
+    snprintf(name, sizeof name, "block.%u.fc1", block);
+    if (!quantize_dense(q->memory, name, fc1.weight, fc1.bias, hidden, norm2, &in, false,
+                        q->options->method, &b->fc1, q->r))
+        return false;
+    quantizer_note(q, name, &b->fc1, &fc1, norm2, &in, seen->norm2, rows);
+    snprintf(name, sizeof name, "block.%u.fc2", block);
+    if (!quantize_dense(q->memory, name, fc2.weight, fc2.bias, dim, &out, &stream, false,
+                        q->options->method, &b->fc2, q->r))
+        return false;
+    quantizer_note(q, name, &b->fc2, &fc2, &out, &stream, gelu_seen, rows);
+    return true;
+}

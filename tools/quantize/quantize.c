@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The walk through the network: embedding, blocks, merges, head. Each part runs the float network on
+ * all pictures, looks at what it computed, and emits its integer twin.
+ */
+#include "quantize/quantize.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quantize/dyadic.h"
+#include "quantize/quantizer.h"
+
+#define STREAM_MARGIN 1.25 /* between the largest value seen and the end of s16 */
+#define LOGIT_MARGIN  2.01 /* keeps the head's factors below one half */
+
+code quantizer_stream_code(quantizer *q, uint32_t stage)
+{
+    code c = code_new(&q->scratch, q->source->geometry.stage[stage].dim);
+    for (size_t i = 0; i < c.width && c.scale; i++)
+        c.scale[i] = q->stream_scale[stage];
+    return c;
+}
+
+void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
+                    const network_linear *layer, const code *in, const code *out, const float *x,
+                    size_t rows)
+{
+    layer_row *row = &q->rows[q->row_count++];
+    snprintf(row->name, sizeof row->name, "%s", name);
+    row->bits = 8;
+    row->bytes = (size_t)dense->in * dense->out + (size_t)dense->out * 9;
+    row->snr = x ? dense_snr(dense, layer->weight, layer->bias, in, out, x, rows) : NAN;
+}
+
+static double largest(const float *x, size_t count)
+{
+    double most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = fmax(most, fabs((double)x[i]));
+    return most;
+}
+
+/* A stream that never moves still needs a scale. */
+static double stream_scale_for(double most)
+{
+    return fmax(most, 1e-6) * STREAM_MARGIN / 32767;
+}
+
+/* First pass over the network: how far the residual stream of each stage reaches. */
+static bool measure_streams(quantizer *q, const uint8_t *pixels, float *x, float *next)
+{
+    const network *n = q->source;
+    const iviti_geometry *g = &n->geometry;
+    const unsigned threads = q->options->threads;
+    uint32_t block = 0;
+
+    if (!network_embed(n, pixels, q->pictures, threads, x, NULL, q->r))
+        return false;
+    for (uint32_t stage = 0; stage < g->stages; stage++) {
+        const size_t size = q->pictures * iviti_stage_tokens(g, stage) * g->stage[stage].dim;
+        float *middle = malloc(size * sizeof *middle);
+        double most = largest(x, size);
+        bool done = middle != NULL || report_fail(q->r, "calibration: out of memory");
+
+        for (uint32_t j = 0; j < g->stage[stage].depth && done; j++, block++) {
+            const network_capture capture = { .middle = middle };
+            done = network_run_block(n, block, q->pictures, threads, x, &capture, q->r);
+            if (done)
+                most = fmax(most, fmax(largest(middle, size), largest(x, size)));
+            if (done && q->options->progress)
+                q->options->progress(q->options->user, block + 1, 3 * g->depth);
+        }
+        free(middle);
+        q->stream_scale[stage] = stream_scale_for(most);
+        if (done && stage + 1 < g->stages) {
+            done = network_run_merge(n, stage, q->pictures, threads, x, next, NULL, q->r);
+            memcpy(x, next, size / 2 * sizeof *x);
+        }
+        if (!done)
+            return false;
+    }
+    return true;
+}
+
+static const integer_join identity_join = { { 1 << 30, 1 << 30 }, { 30, 30 } };
+
+/* Raw u8 pixels as the code of the patch embedding: normalisation folds into its weights. */
+static code pixel_code(quantizer *q)
+{
+    const network *n = q->source;
+    code c = code_new(&q->scratch, (size_t)n->geometry.patch * n->geometry.patch * 3);
+    for (size_t k = 0; k < c.width && c.scale; k++) {
+        c.scale[k] = 1 / (255.0 * n->std[k % 3]);
+        c.offset[k] = -(double)n->mean[k % 3] / n->std[k % 3];
+    }
+    return c;
+}
+
+static bool quantize_position(quantizer *q)
+{
+    const network *n = q->source;
+    const iviti_geometry *g = &n->geometry;
+    const size_t dim = g->stage[0].dim, tokens = iviti_stage_tokens(g, 0);
+    int16_t *position = ARENA_TAKE(q->memory, int16_t, tokens * dim);
+    if (!position)
+        return report_fail(q->r, "embed.position: out of memory");
+    for (size_t i = 0; i < tokens * dim; i++) {
+        const float value = i < g->prefix_tokens * dim
+                                ? n->prefix[i]
+                                : n->position[i - g->prefix_tokens * dim];
+        position[i] =
+            (int16_t)fmax(-32768, fmin(32767, nearbyint(value / q->stream_scale[0])));
+    }
+    q->out->position = position;
+    return true;
+}
+
+static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
+{
+    const network *n = q->source;
+    const iviti_geometry *g = &n->geometry;
+    const size_t dim = g->stage[0].dim;
+    const size_t values =
+        q->pictures * g->stage[0].grid_width * g->stage[0].grid_height * dim;
+    const code in = pixel_code(q);
+    code out = quantizer_stream_code(q, 0);
+    double patch_scale = q->stream_scale[0];
+
+    if (g->family == IVITI_SWIN) { /* the patches' own scale, before their LayerNorm */
+        float *patches = ARENA_TAKE(&q->scratch, float, values);
+        if (!patches)
+            return report_fail(q->r, "embed: out of memory");
+        if (!network_embed(n, pixels, q->pictures, q->options->threads, x, patches, q->r))
+            return false;
+        patch_scale = stream_scale_for(largest(patches, values));
+        for (size_t c = 0; c < dim; c++)
+            out.scale[c] = patch_scale;
+    } else if (!network_embed(n, pixels, q->pictures, q->options->threads, x, NULL, q->r)) {
+        return false;
+    }
+    if (q->scratch.failed)
+        return report_fail(q->r, "embed: out of memory");
+
+    q->out->embed_join = identity_join;
+    if (!quantize_dense(q->memory, "embed", n->embed.weight, n->embed.bias, dim, &in, &out, true,
+                        q->options->method, &q->out->embed, q->r))
+        return false;
+    quantizer_note(q, "embed", &q->out->embed, &n->embed, &in, &out, NULL, 0);
+    if (g->family == IVITI_VIT)
+        return quantize_position(q);
+    const code stream = quantizer_stream_code(q, 0);
+    return quantize_norm(q->memory, "embed.norm", &n->embed_norm, n->epsilon, patch_scale,
+                         q->out->geometry.norm_kind, &stream, &q->out->embed_norm, q->r);
+}
+
+/* Room for what a block computes. */
+static bool take_capture(quantizer *q, size_t rows, size_t dim, size_t hidden, network_capture *c)
+{
+    *c = (network_capture){
+        .norm1 = ARENA_TAKE(&q->scratch, float, rows *dim),
+        .qkv = ARENA_TAKE(&q->scratch, float, rows * 3 * dim),
+        .attention = ARENA_TAKE(&q->scratch, float, rows *dim),
+        .norm2 = ARENA_TAKE(&q->scratch, float, rows *dim),
+        .fc1 = ARENA_TAKE(&q->scratch, float, rows *hidden),
+        .gelu = ARENA_TAKE(&q->scratch, float, rows *hidden),
+    };
+    return !q->scratch.failed;
+}
+
+static bool quantize_block(quantizer *q, uint32_t i, float *x)
+{
+    const network *n = q->source;
+    const network_block *from = &n->blocks[i];
+    integer_block *to = &q->out->blocks[i];
+    const uint32_t stage = network_stage_of(n, i);
+    const size_t dim = n->geometry.stage[stage].dim, hidden = n->geometry.stage[stage].hidden;
+    const size_t rows = q->pictures * network_tokens_of(n, i);
+    const iviti_norm_kind kind = q->out->geometry.norm_kind;
+    const range_method method = q->options->method;
+    network_capture seen;
+    code qkv, attention;
+    char name[48];
+
+    if (!take_capture(q, rows, dim, hidden, &seen))
+        return report_fail(q->r, "block %u: out of memory", i);
+    if (!network_run_block(n, i, q->pictures, q->options->threads, x, &seen, q->r))
+        return false;
+
+    const code stream = quantizer_stream_code(q, stage);
+    const code norm1 = code_per_channel(&q->scratch, seen.norm1, rows, dim, method);
+    const code norm2 = code_per_channel(&q->scratch, seen.norm2, rows, dim, method);
+    if (!quantize_attention(q, i, &seen, rows, &qkv, &attention))
+        return false;
+    to->join1 = to->join2 = identity_join;
+
+    snprintf(name, sizeof name, "block.%u.norm1", i);
+    if (!quantize_norm(q->memory, name, &from->norm1, n->epsilon, q->stream_scale[stage], kind,
+                       &norm1, &to->norm1, q->r))
+        return false;
+    snprintf(name, sizeof name, "block.%u.qkv", i);
+    if (!quantize_dense(q->memory, name, from->qkv.weight, from->qkv.bias, 3 * dim, &norm1, &qkv,
+                        false, method, &to->qkv, q->r))
+        return false;
+    quantizer_note(q, name, &to->qkv, &from->qkv, &norm1, &qkv, seen.norm1, rows);
+    snprintf(name, sizeof name, "block.%u.proj", i);
+    if (!quantize_dense(q->memory, name, from->proj.weight, from->proj.bias, dim, &attention,
+                        &stream, false, method, &to->proj, q->r))
+        return false;
+    quantizer_note(q, name, &to->proj, &from->proj, &attention, &stream, seen.attention, rows);
+    snprintf(name, sizeof name, "block.%u.norm2", i);
+    return quantize_norm(q->memory, name, &from->norm2, n->epsilon, q->stream_scale[stage], kind,
+                         &norm2, &to->norm2, q->r) &&
+           quantize_mlp(q, i, &seen, rows, &norm2);
+}
+
+static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
+{
+    const network *n = q->source;
+    const iviti_stage *s = &n->geometry.stage[stage];
+    const size_t wide = 4 * (size_t)s->dim;
+    const size_t rows = q->pictures * s->grid_width * s->grid_height / 4;
+    float *normed = ARENA_TAKE(&q->scratch, float, rows *wide);
+    integer_merge *to = &q->out->merges[stage];
+    char name[48];
+
+    if (!normed)
+        return report_fail(q->r, "merge %u: out of memory", stage);
+    if (!network_run_merge(n, stage, q->pictures, q->options->threads, x, next, normed, q->r))
+        return false;
+    const code in = code_per_channel(&q->scratch, normed, rows, wide, q->options->method);
+    const code out = quantizer_stream_code(q, stage + 1);
+    if (q->scratch.failed)
+        return report_fail(q->r, "merge %u: out of memory", stage);
+
+    snprintf(name, sizeof name, "merge.%u.norm", stage);
+    if (!quantize_norm(q->memory, name, &n->merges[stage].norm, n->epsilon, q->stream_scale[stage],
+                       q->out->geometry.norm_kind, &in, &to->norm, q->r))
+        return false;
+    snprintf(name, sizeof name, "merge.%u.reduction", stage);
+    const network_linear *reduction = &n->merges[stage].reduction;
+    if (!quantize_dense(q->memory, name, reduction->weight, reduction->bias, 2 * s->dim, &in, &out,
+                        false, q->options->method, &to->reduction, q->r))
+        return false;
+    quantizer_note(q, name, &to->reduction, reduction, &in, &out, normed, rows);
+    memcpy(x, next, rows * 2 * s->dim * sizeof *x);
+    return true;
+}
+
+/* Swin: the mean over tokens as s8, about the offset of the tokens' code. */
+static bool quantize_pool(quantizer *q, const float *features, size_t tokens, const code *norm,
+                          code *pooled)
+{
+    const size_t dim = norm->width;
+    q->out->pool = (integer_dyadics){ ARENA_TAKE(q->memory, int32_t, dim),
+                                      ARENA_TAKE(q->memory, int8_t, dim) };
+    *pooled = code_new(&q->scratch, dim);
+    if (q->memory->failed || q->scratch.failed)
+        return report_fail(q->r, "pool: out of memory");
+    for (size_t c = 0; c < dim; c++) {
+        double reach = norm->scale[c]; /* at least one step of the tokens' code */
+        for (size_t i = 0; i < q->pictures; i++)
+            reach = fmax(reach, STREAM_MARGIN * fabs(features[i * dim + c] - norm->offset[c]));
+        code_set_symmetric(pooled, c, norm->offset[c], reach);
+        iviti_dyadic f;
+        if (!dyadic_from_real(norm->scale[c] / (double)tokens / pooled->scale[c], 1, 62, &f, q->r))
+            return false;
+        q->out->pool.multiplier[c] = f.multiplier;
+        q->out->pool.shift[c] = (int8_t)f.shift;
+    }
+    return true;
+}
+
+/* Logits leave at one scale, twice as coarse as the coarsest accumulator. */
+static bool quantize_head(quantizer *q, const float *x)
+{
+    const network *n = q->source;
+    const iviti_geometry *g = &n->geometry;
+    const uint32_t last = g->stages - 1;
+    const size_t dim = g->stage[last].dim;
+    const bool pooled = g->prefix_tokens == 0;
+    const size_t tokens = pooled ? iviti_stage_tokens(g, last) : g->prefix_tokens;
+    float *normed = ARENA_TAKE(&q->scratch, float, q->pictures *tokens *dim);
+    float *features = ARENA_TAKE(&q->scratch, float, q->pictures *g->features);
+    float *logits = ARENA_TAKE(&q->scratch, float, q->pictures *g->classes);
+    code out = code_new(&q->scratch, g->classes);
+    code in = code_new(&q->scratch, g->features);
+    iviti_dyadic scale;
+
+    if (q->scratch.failed)
+        return report_fail(q->r, "head: out of memory");
+    if (!network_run_head(n, q->pictures, q->options->threads, x, logits, features, normed, q->r))
+        return false;
+    const code norm = code_per_channel(&q->scratch, normed, q->pictures * tokens, dim,
+                                       q->options->method);
+    if (q->scratch.failed)
+        return report_fail(q->r, "head: out of memory");
+    if (!quantize_norm(q->memory, "norm", &n->norm, n->epsilon, q->stream_scale[last],
+                       q->out->geometry.norm_kind, &norm, &q->out->norm, q->r))
+        return false;
+    if (pooled && !quantize_pool(q, features, tokens, &norm, &in))
+        return false;
+    for (size_t c = 0; c < g->features && !pooled; c++) {
+        in.scale[c] = norm.scale[c % dim];
+        in.offset[c] = norm.offset[c % dim];
+    }
+
+    double coarsest = 0;
+    for (size_t o = 0; o < g->classes; o++)
+        for (size_t k = 0; k < g->features; k++)
+            coarsest = fmax(coarsest, fabs(n->head.weight[o * g->features + k]) * in.scale[k]);
+    if (!dyadic_from_real(fmax(coarsest, 1e-9) / 127 * LOGIT_MARGIN, 1, 62, &scale, q->r))
+        return false;
+    q->out->geometry.logits_multiplier = (uint32_t)scale.multiplier;
+    q->out->geometry.logits_shift = (uint32_t)scale.shift;
+    for (size_t o = 0; o < g->classes; o++)
+        out.scale[o] = dyadic_to_real(scale);
+    if (!quantize_dense(q->memory, "head", n->head.weight, n->head.bias, g->classes, &in, &out,
+                        false, q->options->method, &q->out->head, q->r))
+        return false;
+    quantizer_note(q, "head", &q->out->head, &n->head, &in, &out, features, q->pictures);
+    return true;
+}
+
+static void start_layer(quantizer *q)
+{
+    arena_free(&q->scratch);
+    arena_init(&q->scratch);
+}
+
+static bool walk(quantizer *q, const uint8_t *pixels, float *x, float *next)
+{
+    const iviti_geometry *g = &q->source->geometry;
+    uint32_t block = 0;
+
+    if (!measure_streams(q, pixels, x, next) || !quantize_embed(q, pixels, x))
+        return false;
+    for (uint32_t stage = 0; stage < g->stages; stage++) {
+        for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++) {
+            start_layer(q);
+            if (!quantize_block(q, block, x))
+                return false;
+            if (q->options->progress)
+                q->options->progress(q->options->user, g->depth + 2 * (block + 1), 3 * g->depth);
+        }
+        start_layer(q);
+        if (stage + 1 < g->stages && !quantize_merge(q, stage, x, next))
+            return false;
+    }
+    return quantize_head(q, x);
+}
+
+/* The largest stream of all stages. */
+static size_t stream_values(const iviti_geometry *g)
+{
+    size_t most = 0;
+    for (uint32_t stage = 0; stage < g->stages; stage++) {
+        const size_t values = (size_t)iviti_stage_tokens(g, stage) * g->stage[stage].dim;
+        most = values > most ? values : most;
+    }
+    return most;
+}
+
+bool quantize_network(const network *source, const uint8_t *pixels, size_t count,
+                      const quantize_options *options, integer_network **out,
+                      quantize_table *table, report *r)
+{
+    const iviti_geometry *g = &source->geometry;
+    const size_t values = stream_values(g) * count;
+    float *x = malloc(values * sizeof *x);
+    float *next = malloc(values * sizeof *next);
+    integer_network *n = calloc(1, sizeof *n);
+    quantizer q = { .source = source, .options = options, .pictures = count, .out = n, .r = r };
+    bool done = x && next && n;
+
+    if (done) {
+        arena_init(&n->memory);
+        arena_init(&q.scratch);
+        q.memory = &n->memory;
+        n->geometry = *g;
+        n->geometry.norm_kind = options->shift_family ? IVITI_NORM_NEWTON : IVITI_NORM_EXACT;
+        n->geometry.softmax_kind =
+            options->shift_family ? IVITI_SOFTMAX_SHIFT16 : IVITI_SOFTMAX_TABLE;
+        n->geometry.gelu_kind = options->shift_family ? IVITI_GELU_SHIFT : IVITI_GELU_TABLE;
+        n->blocks = ARENA_TAKE(&n->memory, integer_block, g->depth);
+        n->merges = ARENA_TAKE(&n->memory, integer_merge, g->stages);
+        q.rows = ARENA_TAKE(&n->memory, layer_row, 4 * g->depth + g->stages + 2);
+        done = !n->memory.failed;
+    }
+    done = done ? walk(&q, pixels, x, next) : report_fail(r, "out of memory");
+    arena_free(&q.scratch);
+    free(x);
+    free(next);
+    if (!done) {
+        integer_network_free(n);
+        return false;
+    }
+    *table = (quantize_table){ q.rows, q.row_count };
+    *out = n;
+    return true;
+}
+
+void integer_network_free(integer_network *n)
+{
+    if (!n)
+        return;
+    arena_free(&n->memory);
+    free(n);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Post-training quantisation: a float network and a few pictures to an integer network.
+ *
+ * All pictures pass through one block at a time, so that every layer's inputs and outputs over the
+ * whole calibration set are at hand when its constants are chosen.
+ */
+#ifndef QUANTIZE_H
+#define QUANTIZE_H
+
+#include "network/forward.h"
+#include "quantize/integer_network.h"
+#include "quantize/layers.h"
+
+typedef struct quantize_options {
+    range_method method;
+    bool shift_family; /* I-ViT's operators instead of tables */
+    unsigned threads;
+    void (*progress)(void *user, size_t done, size_t of); /* may be NULL */
+    void *user;
+} quantize_options;
+
+typedef struct quantize_table {
+    layer_row *rows;
+    size_t count;
+} quantize_table;
+
+/* pixels (count, image_height, image_width, 3), count >= 1. [out] out: the caller's, with all that
+ * hangs on it, until integer_network_free; untouched on failure. [out] table: lives in out->memory. */
+bool quantize_network(const network *source, const uint8_t *pixels, size_t count,
+                      const quantize_options *options, integer_network **out,
+                      quantize_table *table, report *r);
+
+void integer_network_free(integer_network *n); /* NULL is allowed */
+
+#endif

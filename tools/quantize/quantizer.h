@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the parts of the quantiser share while a network passes through it.
+ */
+#ifndef QUANTIZER_H
+#define QUANTIZER_H
+
+#include "quantize/quantize.h"
+
+typedef struct quantizer {
+    const network *source;
+    const quantize_options *options;
+    size_t pictures;
+    integer_network *out;
+    arena *memory;                         /* out->memory: what the file will hold */
+    arena scratch;                         /* of the layer at hand */
+    double stream_scale[IVITI_MAX_STAGES]; /* of the s16 residual stream */
+    layer_row *rows;
+    size_t row_count;
+    report *r;
+} quantizer;
+
+/* A constant scale without offset: the s16 stream. */
+code quantizer_stream_code(quantizer *q, uint32_t stage);
+
+/* A row for the table, with the layer's fit measured on x (rows, in); x NULL: not measured. */
+void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
+                    const network_linear *layer, const code *in, const code *out, const float *x,
+                    size_t rows);
+
+/* The codes of a block's attention: of q, k and v, as one code of width 3C, and of its output. */
+bool quantize_attention(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                        code *qkv, code *attention);
+
+/* fc1, GELU and fc2. norm2: the code of fc1's input. */
+bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                  const code *norm2);
+
+#endif
