@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stb_image, compiled here and nowhere else, with everything off that these tools do not need.
+ *
+ * Its allocations are counted against a budget, because a few kilobytes of deflated zeros can ask
+ * for gigabytes; what it frees is not credited, which keeps the count simple. The budget belongs to
+ * the thread, so that pictures may be decoded side by side.
+ */
+#include "picture/stb_decode.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "picture/picture.h"
+
+static _Thread_local uint64_t budget;
+
+static bool spend(size_t bytes)
+{
+    if (bytes > budget)
+        return false;
+    budget -= bytes;
+    return true;
+}
+
+static void *budget_allocate(size_t bytes)
+{
+    return spend(bytes) ? malloc(bytes) : NULL;
+}
+
+static void *budget_resize(void *memory, size_t old, size_t bytes)
+{
+    return spend(bytes > old ? bytes - old : 0) ? realloc(memory, bytes) : NULL;
+}
+
+#define STBI_MALLOC(bytes)                     budget_allocate(bytes)
+#define STBI_REALLOC_SIZED(memory, old, bytes) budget_resize(memory, old, bytes)
+#define STBI_FREE(memory)                      free(memory)
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_NO_STDIO
+#define STBI_NO_HDR
+#define STBI_NO_LINEAR
+#define STBI_MAX_DIMENSIONS    PICTURE_MAX_SIDE
+#define STBI_ASSERT(condition) ((void)0)
+#define STB_IMAGE_IMPLEMENTATION
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" /* fields for reading from callbacks */
+#endif
+#include <stb_image.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+/* What stb_image asks for in all, released or not: the compressed bytes, the inflated rows of up to
+ * 8 bytes a pixel, the picture at 16 and at 8 bits, before and after its passes and its palette; or
+ * the coefficients and planes of a JPEG, in blocks of up to 32 x 32 pixels. */
+static uint64_t budget_of(size_t size, uint32_t width, uint32_t height)
+{
+    return 4 * (uint64_t)size + 48 * ((uint64_t)width + 31) * ((uint64_t)height + 31) +
+           (UINT64_C(1) << 20);
+}
+
+uint8_t *stb_decode(const uint8_t *data, size_t size, uint32_t width, uint32_t height,
+                    const char **reason)
+{
+    int decoded_width, decoded_height, channels;
+    if (size > INT_MAX) {
+        *reason = "too many bytes";
+        return NULL;
+    }
+    budget = budget_of(size, width, height);
+    stbi_uc *const pixels =
+        stbi_load_from_memory(data, (int)size, &decoded_width, &decoded_height, &channels, 3);
+    if (!pixels) {
+        *reason = stbi_failure_reason();
+        return NULL;
+    }
+    if (decoded_width != (int)width || decoded_height != (int)height) {
+        free(pixels);
+        *reason = "its size changes while it is read";
+        return NULL;
+    }
+    return pixels;
+}
