@@ -80,7 +80,7 @@ IVITI_API void iviti_shift_gelu(const int8_t *x, size_t count, int32_t one_over_
 
 /* I-LayerNorm of one row as published: ten Newton steps from 2^16 towards sqrt(V),
  * y[c] = ((x[c] - mean) * floor((2^31-1) / root)) >> 1 at scale sqrt(count) / 2^30.
- * x (count) s16, count in [1, 4096]; y (count), |y| < 2^30. Returns the root. */
+ * x (count) s16, count in [1, 16384]; y (count), |y| < 2^30. Returns the root. */
 IVITI_API uint32_t iviti_layernorm_newton(const int16_t *x, size_t count, int32_t *y);
 
 /* ---- exact LayerNorm ------------------------------------------------------------------------ */
@@ -90,14 +90,14 @@ IVITI_API uint32_t iviti_isqrt(uint64_t v);
 
 /* LayerNorm of one row without rounding the mean or the variance:
  * V = C * sum x^2 - (sum x)^2 + epsilon, y[c] = (C * x[c] - sum x) / floor(sqrt(V)) in units of
- * 2^-16. x (count) s16, count in [1, 4096]; epsilon (eps * C^2 / S^2) in [1, 2^54];
- * y (count), |y| <= 2^23. Returns the root. */
+ * 2^-16. x (count) s16, count in [1, 16384]; epsilon (eps * C^2 / S^2) in [1, 2^54];
+ * y (count), |y| <= 2^24. Returns the root. */
 IVITI_API uint32_t iviti_layernorm_exact(const int16_t *x, size_t count, int64_t epsilon,
                                          int32_t *y);
 
 /* The affine part of either: out[c] = saturate((y[c] * factor[c] + bias[c] + 128) >> 8), the product
  * requantised first. `multiplier` may be negative (gamma is), its magnitude in [2^30, 2^31); `shift`
- * in [24, 62] after the exact form and [31, 62] after Newton's; |bias| <= 2^30 - 256, in units of
+ * in [25, 62] after the exact form and [31, 62] after Newton's; |bias| <= 2^30 - 256, in units of
  * 1/256 of the output. All arrays (count). */
 IVITI_API void iviti_layernorm_affine_s8(const int32_t *y, const iviti_dyadic *factor,
                                          const int32_t *bias, size_t count, int8_t *out);
@@ -120,7 +120,7 @@ IVITI_API uint32_t iviti_exp_table(const int32_t *score, size_t count, iviti_dya
                                    const uint8_t *table, uint8_t *e);
 
 /* The factor that divides a row by its sum: `factor` / sum, by one integer division.
- * sum in [1, 2^28]. With L the length of sum in bits, the result's shift is factor.shift + L or one
+ * sum in [1, 2^30]. With L the length of sum in bits, the result's shift is factor.shift + L or one
  * less, and the caller keeps it in [1, 62]. */
 IVITI_API iviti_dyadic iviti_reciprocal(uint32_t sum, iviti_dyadic factor);
 
