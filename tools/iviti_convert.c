@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * iviti-convert: a float checkpoint and a folder of pictures to an integer model.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "checkpoint/checkpoint.h"
+#include "common/checkpoint_options.h"
+#include "common/clock.h"
+#include "common/json_out.h"
+#include "common/model_open.h"
+#include "common/model_writer.h"
+#include "common/options.h"
+#include "common/progress.h"
+#include "picture/class_names.h"
+#include "quantize/agreement.h"
+#include "quantize/calibration.h"
+#include "quantize/emit.h"
+#include "quantize/quantize.h"
+
+typedef struct settings {
+    common_options common;
+    checkpoint_options checkpoint;
+    const char *output;
+    const char *calib;
+    uint32_t calib_count;
+    const char *labels;
+    int weights;
+    int nonlinear;
+    int recipe;
+} settings;
+
+#define WEIGHT_CHOICES    "8"
+#define NONLINEAR_CHOICES "table|shift"
+#define RECIPE_CHOICES    "minmax|mse"
+enum { NONLINEAR_TABLE, NONLINEAR_SHIFT };
+enum { RECIPE_MINMAX, RECIPE_MSE };
+
+static const option_spec OPTIONS[] = {
+    { .name = "output",
+      .letter = 'o',
+      .kind = OPTION_TEXT,
+      .offset = offsetof(settings, output),
+      .value = "MODEL.gguf",
+      .help = "Where the model is written. It appears there when it is complete." },
+    { .name = "calib",
+      .kind = OPTION_TEXT,
+      .offset = offsetof(settings, calib),
+      .value = "DIR",
+      .help = "A folder of JPEG or PNG pictures like those the model will see. They need no labels; "
+              "about a hundred are enough." },
+    { .name = "calib-count",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(settings, calib_count),
+      .value = "N",
+      .minimum = 1,
+      .maximum = 10000,
+      .help = "How many of them are used, spread evenly over the names (default: 128)." },
+    { .name = "labels",
+      .kind = OPTION_TEXT,
+      .offset = offsetof(settings, labels),
+      .value = "FILE",
+      .help = "The names of the classes, one a line, to be stored in the model." },
+    { .name = "weights",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(settings, weights),
+      .value = "BITS",
+      .choices = WEIGHT_CHOICES,
+      .help = "Bits of a weight (default: 8)." },
+    { .name = "nonlinear",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(settings, nonlinear),
+      .choices = NONLINEAR_CHOICES,
+      .help = "Softmax, GELU and LayerNorm as tables and exact statistics, or as I-ViT's shift "
+              "operators (default: table)." },
+    { .name = "recipe",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(settings, recipe),
+      .choices = RECIPE_CHOICES,
+      .help = "How ranges are chosen: everything that was seen, or least squared error (default: "
+              "mse)." },
+};
+
+/* What a conversion holds until the end. */
+typedef struct conversion {
+    const settings *settings;
+    checkpoint *checkpoint;
+    network *network;
+    class_names labels;
+    calibration calibration;
+    integer_network *integer;
+    quantize_table table;
+    agreement agreement;
+    uint64_t file_bytes;
+    double seconds;
+} conversion;
+
+static void show_progress(void *user, size_t done, size_t of)
+{
+    (void)of;
+    progress_set(user, done);
+}
+
+static bool quantize(conversion *c, report *r)
+{
+    const settings *s = c->settings;
+    progress p;
+    progress_start(&p, "quantising", 3 * (uint64_t)c->network->geometry.depth, s->common.quiet);
+    const quantize_options options = {
+        .method = s->recipe == RECIPE_MSE ? RANGE_MSE : RANGE_MINMAX,
+        .shift_family = s->nonlinear == NONLINEAR_SHIFT,
+        .threads = options_threads(&s->common),
+        .progress = show_progress,
+        .user = &p,
+    };
+    const bool done = quantize_network(c->network, c->calibration.pixels, c->calibration.count,
+                                       &options, &c->integer, &c->table, r);
+    progress_end(&p);
+    return done;
+}
+
+/* The options that decide the bytes of the model. */
+static void describe_recipe(const conversion *c, char *text, size_t bytes)
+{
+    const settings *s = c->settings;
+    char nonlinear[16], recipe[16];
+    options_choice_name(NONLINEAR_CHOICES, s->nonlinear, nonlinear, sizeof nonlinear);
+    options_choice_name(RECIPE_CHOICES, s->recipe, recipe, sizeof recipe);
+    snprintf(text, bytes, "weights 8, nonlinear %s, ranges %s, %zu calibration pictures, preset %s",
+             nonlinear, recipe, c->calibration.count, c->network->preset);
+}
+
+static bool write_model(const conversion *c, report *r)
+{
+    const iviti_geometry *g = &c->integer->geometry;
+    char recipe[256];
+    describe_recipe(c, recipe, sizeof recipe);
+    const model_note notes[] = { { "dialect", c->network->dialect } };
+    const model_metadata metadata = {
+        .labels = (const char *const *)c->labels.names,
+        .source_name = c->checkpoint->file,
+        .source_sha256 = c->checkpoint->sha256,
+        .converter = iviti_version(),
+        .recipe = recipe,
+        .mean = c->network->mean,
+        .std = c->network->std,
+        .notes = notes,
+        .note_count = 1,
+    };
+    model_writer *writer = NULL;
+    iviti_tensor_spec spec;
+
+    bool done = model_writer_open(g, &metadata, &writer, r);
+    for (size_t i = 0; done && iviti_schema_tensor(g, i, &spec); i++)
+        done = model_writer_put(writer, i, integer_network_tensor(c->integer, &spec),
+                                (size_t)spec.bytes, r);
+    done = done && model_writer_save(writer, c->settings->output, r);
+    model_writer_close(writer);
+    return done;
+}
+
+/* The model as written, read back and run. */
+static bool compare(conversion *c, report *r)
+{
+    struct stat status;
+    iviti_model *model = model_open(c->settings->output, r);
+    if (!model)
+        return false;
+    const bool done =
+        agreement_measure(c->network, model, c->calibration.pixels, c->calibration.count,
+                          options_threads(&c->settings->common), &c->agreement, r);
+    iviti_model_free(model);
+    if (stat(c->settings->output, &status) == 0)
+        c->file_bytes = (uint64_t)status.st_size;
+    return done;
+}
+
+static bool read_labels(conversion *c, report *r)
+{
+    const char *path = c->settings->labels;
+    if (!path)
+        return true;
+    if (!class_names_read(path, &c->labels, r))
+        return false;
+    return c->labels.count == c->network->geometry.classes ||
+           report_fail(r, "%s: has %zu names, but the checkpoint has %u classes", path,
+                       c->labels.count, c->network->geometry.classes);
+}
+
+static bool convert(conversion *c, const char *path, const network_options *options, report *r)
+{
+    const settings *s = c->settings;
+    const double started = clock_seconds();
+
+    if (!checkpoint_open(path, &c->checkpoint, r) ||
+        !network_from_checkpoint(c->checkpoint, options, &c->network, r) || !read_labels(c, r))
+        return false;
+    if (c->network->note[0] && !s->common.quiet)
+        fprintf(stderr, "iviti-convert: note: %s\n", c->network->note);
+    if (!calibration_load(&c->network->geometry, s->calib, s->calib_count, s->common.quiet,
+                          &c->calibration, r))
+        return false;
+    if (c->calibration.skipped && !s->common.quiet)
+        fprintf(stderr, "iviti-convert: note: %zu pictures were skipped; the first: %s\n",
+                c->calibration.skipped, c->calibration.first_skipped);
+    if (!quantize(c, r) || !write_model(c, r) || !compare(c, r))
+        return false;
+    c->seconds = clock_seconds() - started;
+    return true;
+}
+
+static void print_table(const conversion *c)
+{
+    printf("%-24s %5s %10s %12s\n", "layer", "bits", "SNR (dB)", "bytes");
+    for (size_t i = 0; i < c->table.count; i++) {
+        const layer_row *row = &c->table.rows[i];
+        printf("%-24s %5d ", row->name, row->bits);
+        if (isnan(row->snr))
+            printf("%10s ", "-");
+        else
+            printf("%10.1f ", row->snr);
+        printf("%12zu\n", row->bytes);
+    }
+    printf("%s: %.2f MB; on %zu calibration pictures the same top-1 as the float model for %.1f %%, "
+           "cosine %.4f, relative mse %.4f; %.1f s\n",
+           c->settings->output, (double)c->file_bytes / 1e6, c->calibration.count,
+           c->agreement.same_top1, c->agreement.cosine, c->agreement.relative_mse, c->seconds);
+}
+
+static void print_json(const conversion *c)
+{
+    json_out j = json_out_to(stdout);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "model", c->settings->output);
+    json_put_unsigned(&j, "bytes", c->file_bytes);
+    json_put_text(&j, "dialect", c->network->dialect);
+    json_put_unsigned(&j, "calibration_pictures", c->calibration.count);
+    json_put_fixed(&j, "agreement", c->agreement.same_top1, 2);
+    json_put_fixed(&j, "cosine", c->agreement.cosine, 6);
+    json_put_fixed(&j, "relative_mse", c->agreement.relative_mse, 6);
+    json_put_fixed(&j, "seconds", c->seconds, 2);
+    json_put_array(&j, "layers");
+    for (size_t i = 0; i < c->table.count; i++) {
+        const layer_row *row = &c->table.rows[i];
+        json_put_object(&j, NULL);
+        json_put_text(&j, "name", row->name);
+        json_put_whole(&j, "bits", row->bits);
+        json_put_fixed(&j, "snr_db", row->snr, 2);
+        json_put_unsigned(&j, "bytes", row->bytes);
+        json_put_end(&j);
+    }
+    json_put_end(&j);
+    json_put_end(&j);
+    json_put_line(&j);
+}
+
+static void release(conversion *c)
+{
+    integer_network_free(c->integer);
+    calibration_free(&c->calibration);
+    class_names_free(&c->labels);
+    network_free(c->network);
+    checkpoint_close(c->checkpoint);
+}
+
+int main(int argc, char **argv)
+{
+    settings s = {
+        .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_MSE
+    };
+    const option_group groups[] = {
+        { "Conversion", OPTIONS, OPTION_COUNT(OPTIONS), &s },
+        checkpoint_options_group(&s.checkpoint, "What the checkpoint does not say"),
+        common_options_group(&s.common),
+    };
+    static const char *const usage[] = { "CHECKPOINT -o MODEL.gguf --calib DIR", NULL };
+    static const char *const operand_names[] = { "CHECKPOINT", NULL };
+    static const option_example examples[] = {
+        { "iviti-convert deit_tiny.safetensors -o deit_tiny.gguf --calib photos/",
+          "Convert a DeiT checkpoint, calibrated on 128 photographs." },
+        { "iviti-convert model.pth -o model.gguf --calib photos/ --labels names.txt --preset deit",
+          "Store the names of the classes, and name the preprocessing." },
+    };
+    const option_program program = {
+        .name = "iviti-convert",
+        .summary = "turn a float Vision Transformer checkpoint into an integer model",
+        .usage = usage,
+        .description = "Finds the dialect and the architecture of the checkpoint by itself, runs "
+                       "the float network on the calibration pictures, chooses the integer "
+                       "constants and writes a model file.\nEnds with a table of the layers and a "
+                       "line with the size and the agreement with the float model.",
+        .operands = operand_names,
+        .groups = groups,
+        .group_count = sizeof groups / sizeof *groups,
+        .examples = examples,
+        .example_count = sizeof examples / sizeof *examples,
+    };
+    option_operands operands;
+    network_options options;
+    conversion c = { .settings = &s };
+    report r = { "" };
+    int status;
+
+    if (!options_parse(&program, argc, argv, &operands, &status) ||
+        !checkpoint_options_network(&s.checkpoint, &program, &options, &status))
+        return status;
+    if (!s.output)
+        return options_wrong(&program, "-o MODEL.gguf is missing: where to write the model");
+    if (!s.calib)
+        return options_wrong(&program, "--calib DIR is missing: pictures to calibrate on");
+
+    status = EXIT_DONE;
+    if (!convert(&c, operands.item[0], &options, &r))
+        status = options_failed(&program, &r);
+    else if (s.common.json)
+        print_json(&c);
+    else if (!s.common.quiet)
+        print_table(&c);
+    release(&c);
+    return options_finish(&program, status);
+}
