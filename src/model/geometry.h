@@ -7,6 +7,7 @@
 #define IVITI_GEOMETRY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "iviti/kernels.h"
@@ -16,12 +17,14 @@
 #define IVITI_MAX_BLOCKS 64
 #define IVITI_MAX_DIM 4096
 #define IVITI_MAX_HEADS 64
+#define IVITI_MAX_HEAD_DIM 256
 #define IVITI_MAX_TOKENS 4096
 #define IVITI_MAX_HIDDEN 16384
 #define IVITI_MAX_CLASSES 65536
 #define IVITI_MAX_IMAGE 1024
 #define IVITI_MAX_PATCH 64
 #define IVITI_MAX_WINDOW 32
+#define IVITI_MAX_RESIZE 2048
 
 typedef enum iviti_family { IVITI_VIT, IVITI_SWIN } iviti_family;
 typedef enum iviti_gelu_kind { IVITI_GELU_TABLE, IVITI_GELU_SHIFT } iviti_gelu_kind;
@@ -65,9 +68,19 @@ typedef struct iviti_geometry {
     uint32_t logits_shift;      /* in [1, 62] */
 } iviti_geometry;
 
-/* Fills depth, features, grids and windows of later stages from the rest, and checks every limit.
+/* Fills depth, features, grids and windows of later stages from the rest, and checks every limit of
+ * the network itself. stage[0].window is the configured window; each stage gets the one it uses.
  * Returns NULL, or the sentence that says which field breaks which limit (in `text`). */
 const char *iviti_geometry_complete(iviti_geometry *g, char *text, size_t text_bytes);
+
+/* The same, and the status that goes with the sentence. */
+const char *iviti_geometry_check(iviti_geometry *g, iviti_status *status, char *text,
+                                 size_t text_bytes);
+
+/* What a complete network needs besides to become a model file: operators, preprocessing and the
+ * scale of the logits. */
+const char *iviti_geometry_check_file(const iviti_geometry *g, iviti_status *status, char *text,
+                                      size_t text_bytes);
 
 /* Tokens of a stage, prefix tokens included. */
 static inline uint32_t iviti_stage_tokens(const iviti_geometry *g, uint32_t stage)

@@ -37,7 +37,8 @@ typedef struct iviti_merge { /* Swin, between stages */
 struct iviti_model {
     iviti_geometry geometry;
     iviti_allocator allocator;
-    size_t memory;
+    void *memory_block;            /* all of the model, this struct included; what to release */
+    size_t memory;                 /* its bytes */
 
     const uint8_t *pixel_table;    /* (3, 256) offset binary, or NULL: pixels enter as they are */
     iviti_dense embed;             /* in = patch * patch * 3, raw u8 pixels */

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Memory from the caller's allocator. The allocator promises 16-byte alignment and the kernels want
+ * 64, so every block is a little larger than asked for.
+ */
+#include "base/memory.h"
+
+#include <stdlib.h>
+
+#include "base/checked.h"
+
+static void *default_allocate(void *user, size_t bytes)
+{
+    (void)user;
+    return malloc(bytes);
+}
+
+static void default_release(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
+bool iviti_allocator_resolve(const iviti_allocator *given, iviti_allocator *resolved)
+{
+    if (given == NULL || (given->allocate == NULL && given->release == NULL)) {
+        *resolved = (iviti_allocator){ default_allocate, default_release, NULL };
+        return true;
+    }
+    if (given->allocate == NULL || given->release == NULL)
+        return false;
+    *resolved = *given;
+    return true;
+}
+
+void *iviti_allocate(const iviti_allocator *allocator, size_t bytes, void **block)
+{
+    size_t with_slack;
+    if (!iviti_add_size(bytes, IVITI_ALIGNMENT - 1, &with_slack))
+        return NULL;
+    unsigned char *const memory = allocator->allocate(allocator->user, with_slack);
+    if (memory == NULL)
+        return NULL;
+    *block = memory;
+    const size_t past = (size_t)((uintptr_t)memory % IVITI_ALIGNMENT);
+    return past == 0 ? memory : memory + (IVITI_ALIGNMENT - past);
+}
+
+void iviti_release(const iviti_allocator *allocator, void *block)
+{
+    if (block != NULL)
+        allocator->release(allocator->user, block);
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The limits of a network's shape, models/FORMAT.md sections 2 and 4. Everything that is later
+ * computed from these numbers fits its type because they hold.
+ */
+#include "model/geometry.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* Where the sentence goes, and the status that it means. */
+typedef struct verdict {
+    iviti_status status;
+    char *text;
+    size_t bytes;
+} verdict;
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+static bool fail(verdict *v, iviti_status status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (vsnprintf(v->text, v->bytes, format, arguments) < 0 && v->bytes > 0)
+        v->text[0] = 0;
+    va_end(arguments);
+    v->status = status;
+    return false;
+}
+
+/* 1 <= value <= limit. Zero contradicts the format, too much is a limit. */
+static bool in_limit(verdict *v, const char *field, uint32_t value, uint32_t limit)
+{
+    if (value == 0)
+        return fail(v, IVITI_ERROR_CORRUPT, "%s is 0; it must be 1 to %u", field, limit);
+    if (value > limit)
+        return fail(v, IVITI_ERROR_LIMIT, "%s is %u; the limit is %u", field, value, limit);
+    return true;
+}
+
+static bool multiple_of(verdict *v, const char *field, uint32_t value, uint32_t unit)
+{
+    if (value % unit != 0)
+        return fail(v, IVITI_ERROR_CORRUPT, "%s is %u; it must be a multiple of %u", field, value,
+                    unit);
+    return true;
+}
+
+static bool check_image(verdict *v, const iviti_geometry *g)
+{
+    return in_limit(v, "iviti.patch", g->patch, IVITI_MAX_PATCH) &&
+           in_limit(v, "iviti.image.width", g->image_width, IVITI_MAX_IMAGE) &&
+           in_limit(v, "iviti.image.height", g->image_height, IVITI_MAX_IMAGE) &&
+           multiple_of(v, "iviti.image.width", g->image_width, g->patch) &&
+           multiple_of(v, "iviti.image.height", g->image_height, g->patch);
+}
+
+static bool check_family(verdict *v, const iviti_geometry *g)
+{
+    if (g->family != IVITI_VIT && g->family != IVITI_SWIN)
+        return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.family is %d, which is no known family",
+                    (int)g->family);
+    if (g->family == IVITI_VIT && g->stages != 1)
+        return fail(v, IVITI_ERROR_CORRUPT, "iviti.stage.depth has %u stages; a vit has 1",
+                    g->stages);
+    if (g->family == IVITI_VIT && g->prefix_tokens != 1 && g->prefix_tokens != 2)
+        return fail(v, IVITI_ERROR_CORRUPT, "iviti.prefix_tokens is %u; a vit has 1 or 2",
+                    g->prefix_tokens);
+    if (g->family == IVITI_SWIN && g->prefix_tokens != 0)
+        return fail(v, IVITI_ERROR_CORRUPT, "iviti.prefix_tokens is %u; a swin has 0",
+                    g->prefix_tokens);
+    if (g->family == IVITI_VIT && g->stage[0].window != 0)
+        return fail(v, IVITI_ERROR_CORRUPT, "iviti.window is %u; a vit has none",
+                    g->stage[0].window);
+    if (g->family == IVITI_SWIN &&
+        !in_limit(v, "iviti.window", g->stage[0].window, IVITI_MAX_WINDOW))
+        return false;
+    return in_limit(v, "the number of stages", g->stages, IVITI_MAX_STAGES) &&
+           in_limit(v, "iviti.classes", g->classes, IVITI_MAX_CLASSES);
+}
+
+static bool check_widths(verdict *v, const iviti_stage *s)
+{
+    if (!in_limit(v, "iviti.stage.depth", s->depth, IVITI_MAX_BLOCKS) ||
+        !in_limit(v, "iviti.stage.dim", s->dim, IVITI_MAX_DIM) ||
+        !in_limit(v, "iviti.stage.heads", s->heads, IVITI_MAX_HEADS) ||
+        !in_limit(v, "iviti.stage.hidden", s->hidden, IVITI_MAX_HIDDEN) ||
+        !multiple_of(v, "iviti.stage.hidden", s->hidden, IVITI_GROUP))
+        return false;
+    if (s->dim % s->heads != 0)
+        return fail(v, IVITI_ERROR_CORRUPT, "iviti.stage.dim is %u; %u heads do not divide it",
+                    s->dim, s->heads);
+    return multiple_of(v, "the width of a head", s->dim / s->heads, IVITI_GROUP) &&
+           in_limit(v, "the width of a head", s->dim / s->heads, IVITI_MAX_HEAD_DIM);
+}
+
+/* The grid and the window of stage `index`, whose predecessors are complete. */
+static bool complete_grid(verdict *v, iviti_geometry *g, uint32_t index, uint32_t window)
+{
+    iviti_stage *const s = &g->stage[index];
+    if (index == 0) {
+        s->grid_width = g->image_width / g->patch;
+        s->grid_height = g->image_height / g->patch;
+    } else {
+        const iviti_stage *const before = s - 1;
+        if (before->grid_width % 2 != 0 || before->grid_height % 2 != 0)
+            return fail(v, IVITI_ERROR_CORRUPT,
+                        "stage %u has %u x %u tokens; merging them needs even sides", index - 1,
+                        before->grid_width, before->grid_height);
+        if (s->dim != 2 * before->dim)
+            return fail(v, IVITI_ERROR_CORRUPT,
+                        "iviti.stage.dim is %u in stage %u; it must be twice the %u before", s->dim,
+                        index, before->dim);
+        if (before->dim > IVITI_MAX_DIM / 4)
+            return fail(v, IVITI_ERROR_LIMIT,
+                        "iviti.stage.dim is %u in stage %u; the limit before a merge is %d",
+                        before->dim, index - 1, IVITI_MAX_DIM / 4);
+        s->grid_width = before->grid_width / 2;
+        s->grid_height = before->grid_height / 2;
+    }
+    const uint32_t tokens = iviti_stage_tokens(g, index);
+    if (tokens > IVITI_MAX_TOKENS)
+        return fail(v, IVITI_ERROR_LIMIT, "stage %u has %u tokens; the limit is %d", index, tokens,
+                    IVITI_MAX_TOKENS);
+    if (g->family == IVITI_VIT)
+        return true;
+
+    const uint32_t side = s->grid_width < s->grid_height ? s->grid_width : s->grid_height;
+    s->window = side < window ? side : window;
+    if (s->grid_width % s->window != 0 || s->grid_height % s->window != 0)
+        return fail(v, IVITI_ERROR_UNSUPPORTED,
+                    "stage %u has %u x %u tokens; windows of %u x %u do not tile them", index,
+                    s->grid_width, s->grid_height, s->window, s->window);
+    return true;
+}
+
+static bool complete(verdict *v, iviti_geometry *g)
+{
+    if (!check_family(v, g) || !check_image(v, g))
+        return false;
+    const uint32_t window = g->stage[0].window;
+    g->depth = 0;
+    for (uint32_t i = 0; i < g->stages; i++) {
+        if (!check_widths(v, &g->stage[i]) || !complete_grid(v, g, i, window))
+            return false;
+        g->depth += g->stage[i].depth;
+    }
+    if (g->depth > IVITI_MAX_BLOCKS)
+        return fail(v, IVITI_ERROR_LIMIT, "iviti.stage.depth sums to %u blocks; the limit is %d",
+                    g->depth, IVITI_MAX_BLOCKS);
+    const uint32_t dim = g->stage[g->stages - 1].dim;
+    g->features = g->family == IVITI_VIT ? g->prefix_tokens * dim : dim;
+    return true;
+}
+
+const char *iviti_geometry_check(iviti_geometry *g, iviti_status *status, char *text,
+                                 size_t text_bytes)
+{
+    verdict v = { IVITI_OK, text, text_bytes };
+    const bool good = complete(&v, g);
+    *status = v.status;
+    return good ? NULL : text;
+}
+
+const char *iviti_geometry_complete(iviti_geometry *g, char *text, size_t text_bytes)
+{
+    iviti_status status;
+    return iviti_geometry_check(g, &status, text, text_bytes);
+}
+
+static bool check_file(verdict *v, const iviti_geometry *g)
+{
+    if (g->norm_kind != IVITI_NORM_EXACT && g->norm_kind != IVITI_NORM_NEWTON)
+        return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.operators.norm is %d, which is not known",
+                    (int)g->norm_kind);
+    if (g->softmax_kind != IVITI_SOFTMAX_TABLE && g->softmax_kind != IVITI_SOFTMAX_SHIFT16 &&
+        g->softmax_kind != IVITI_SOFTMAX_SHIFT8)
+        return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.operators.softmax is %d, which is not known",
+                    (int)g->softmax_kind);
+    if (g->gelu_kind != IVITI_GELU_TABLE && g->gelu_kind != IVITI_GELU_SHIFT)
+        return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.operators.gelu is %d, which is not known",
+                    (int)g->gelu_kind);
+
+    const iviti_preprocess *const p = &g->preprocess;
+    const uint32_t side = g->image_width > g->image_height ? g->image_width : g->image_height;
+    if (p->interpolation != IVITI_BILINEAR && p->interpolation != IVITI_BICUBIC)
+        return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.image.interpolation is %d, not known",
+                    (int)p->interpolation);
+    if (p->fit != IVITI_FIT_CROP && p->fit != IVITI_FIT_SQUASH)
+        return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.image.fit is %d, which is not known",
+                    (int)p->fit);
+    if (p->fit == IVITI_FIT_CROP && p->resize < side)
+        return fail(v, IVITI_ERROR_CORRUPT,
+                    "iviti.image.resize is %u; it must be at least the image's side %u", p->resize,
+                    side);
+    if (p->fit == IVITI_FIT_CROP && p->resize > IVITI_MAX_RESIZE)
+        return fail(v, IVITI_ERROR_LIMIT, "iviti.image.resize is %u; the limit is %d", p->resize,
+                    IVITI_MAX_RESIZE);
+    if (g->logits_multiplier < 1u << 30 || g->logits_multiplier >= 1u << 31)
+        return fail(v, IVITI_ERROR_RANGE,
+                    "iviti.logits.multiplier is %u; it must be 1073741824 to 2147483647",
+                    g->logits_multiplier);
+    if (g->logits_shift < 1 || g->logits_shift > 62)
+        return fail(v, IVITI_ERROR_RANGE, "iviti.logits.shift is %u; it must be 1 to 62",
+                    g->logits_shift);
+    return true;
+}
+
+const char *iviti_geometry_check_file(const iviti_geometry *g, iviti_status *status, char *text,
+                                      size_t text_bytes)
+{
+    verdict v = { IVITI_OK, text, text_bytes };
+    const bool good = check_file(&v, g);
+    *status = v.status;
+    return good ? NULL : text;
+}

@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading of tensors into layers. Every value is checked against models/FORMAT.md here, once, so that
+ * the kernels never have to.
+ */
+#include "model/tensors.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "model/pack.h"
+
+#define CHUNK          512 /* elements converted at a time */
+#define MAX_ACTIVATION 255
+#define EXP_ENTRIES    256
+#define EXP_SHIFT_BITS 15 /* n of Shiftmax */
+
+static size_t round_up(size_t value, size_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+void *iviti_arena_take(iviti_arena *arena, uint64_t bytes)
+{
+    uint64_t aligned;
+    if (!iviti_align_u64(bytes, IVITI_ALIGNMENT, &aligned) || aligned > arena->size - arena->used)
+        return NULL;
+    void *const memory = arena->base + arena->used;
+    arena->used += (size_t)aligned;
+    return memory;
+}
+
+/* Layers that a dense tensor is divided into, and the rows of each. */
+static uint32_t dense_parts(const iviti_tensor_spec *spec)
+{
+    return spec->owner == IVITI_BLOCK_QKV ? 3 : 1;
+}
+
+static uint64_t dense_memory(uint32_t out, uint32_t in)
+{
+    return iviti_panel_bytes(out, in) + 3 * sizeof(int32_t) * round_up(out, IVITI_PANEL);
+}
+
+static size_t bias_stride(const iviti_stage *stage)
+{
+    return round_up((size_t)stage->window * stage->window, IVITI_PANEL);
+}
+
+static uint64_t position_bias_memory(const iviti_stage *stage)
+{
+    return (uint64_t)stage->heads * stage->window * stage->window * bias_stride(stage) *
+           sizeof(int32_t);
+}
+
+/* Bytes that the tensor asks the arena for: those of its whole layer at the layer's first tensor. */
+static uint64_t tensor_memory(const iviti_geometry *g, const iviti_tensor_spec *spec)
+{
+    const uint32_t n = spec->shape[0];
+    switch (spec->kind) {
+    case IVITI_DENSE:
+        if (spec->field != IVITI_FIELD_WEIGHT)
+            return 0;
+        return dense_parts(spec) * dense_memory(n / dense_parts(spec), spec->shape[1]);
+    case IVITI_NORM:
+        return spec->field == IVITI_FIELD_MULTIPLIER
+                   ? 3 * round_up(n * sizeof(int32_t), IVITI_ALIGNMENT)
+                   : 0;
+    case IVITI_DYADIC:
+        if (spec->field != IVITI_FIELD_MULTIPLIER || spec->owner == IVITI_BLOCK_BIAS_SCORE ||
+            spec->owner == IVITI_BLOCK_GELU_OUTPUT)
+            return 0;
+        return round_up(n * sizeof(iviti_dyadic), IVITI_ALIGNMENT);
+    case IVITI_ARRAY:
+        if (spec->owner == IVITI_BLOCK_POSITION_BIAS)
+            return position_bias_memory(&g->stage[spec->stage]);
+        if (spec->owner == IVITI_BLOCK_EXP_SCALE)
+            return EXP_ENTRIES * sizeof(int32_t);
+        if (spec->owner == IVITI_BLOCK_GELU_SCALE)
+            return 0;
+        return round_up((size_t)spec->bytes, IVITI_ALIGNMENT);
+    default:
+        return 0;
+    }
+}
+
+bool iviti_tensors_memory(const iviti_geometry *g, uint64_t *bytes)
+{
+    iviti_tensor_spec spec;
+    uint64_t total = 0;
+    for (size_t i = 0; iviti_schema_tensor(g, i, &spec); i++)
+        if (!iviti_add_u64(total, tensor_memory(g, &spec), &total) || total > IVITI_MAX_MODEL)
+            return false;
+    *bytes = total;
+    return true;
+}
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+static iviti_status out_of_range(const iviti_tensor_loader *l, const iviti_tensor_spec *spec,
+                                 uint64_t index, int32_t value)
+{
+    return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                          "%s[%" PRIu64 "] is %" PRId32 "; it must be %" PRId32 " to %" PRId32,
+                          spec->name, index, value, spec->low, spec->high);
+}
+
+/* Up to CHUNK elements from `done` on, converted and within the spec's range. */
+static iviti_status next_values(iviti_tensor_loader *l, const iviti_tensor_spec *spec, uint64_t done,
+                                int32_t *values, size_t *count)
+{
+    const size_t n = spec->count - done < CHUNK ? (size_t)(spec->count - done) : CHUNK;
+    const size_t size = (size_t)(spec->bytes / spec->count);
+    const uint8_t *bytes;
+    const iviti_status status = iviti_reader_take(l->reader, n * size, spec->name, &bytes);
+    if (status != IVITI_OK)
+        return status;
+    for (size_t i = 0; i < n; i++) {
+        values[i] = spec->type == IVITI_TYPE_I8    ? iviti_get_s8(bytes + i)
+                    : spec->type == IVITI_TYPE_I16 ? iviti_get_s16(bytes + 2 * i)
+                                                   : iviti_get_s32(bytes + 4 * i);
+        if (values[i] < spec->low || values[i] > spec->high)
+            return out_of_range(l, spec, done + i, values[i]);
+    }
+    *count = n;
+    return IVITI_OK;
+}
+
+/* All elements of a tensor to out (count). */
+static iviti_status read_s32(iviti_tensor_loader *l, const iviti_tensor_spec *spec, int32_t *out)
+{
+    size_t n;
+    for (uint64_t done = 0; done < spec->count; done += n) {
+        const iviti_status status = next_values(l, spec, done, out + done, &n);
+        if (status != IVITI_OK)
+            return status;
+    }
+    return IVITI_OK;
+}
+
+/* All elements of an I8 tensor to out (count), `offset` added. */
+static iviti_status read_u8(iviti_tensor_loader *l, const iviti_tensor_spec *spec, int offset,
+                            uint8_t *out)
+{
+    int32_t values[CHUNK];
+    size_t n;
+    for (uint64_t done = 0; done < spec->count; done += n) {
+        const iviti_status status = next_values(l, spec, done, values, &n);
+        if (status != IVITI_OK)
+            return status;
+        for (size_t i = 0; i < n; i++)
+            out[done + i] = (uint8_t)(values[i] + offset);
+    }
+    return IVITI_OK;
+}
+
+/* ---- dense layers --------------------------------------------------------------------------- */
+
+static void set_dense(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    iviti_model *const m = l->model;
+    iviti_block *const block = m->blocks + spec->index;
+    iviti_dense *target[3] = { NULL, NULL, NULL };
+    switch (spec->owner) {
+    case IVITI_EMBED:
+        target[0] = &m->embed;
+        break;
+    case IVITI_BLOCK_QKV:
+        target[0] = &block->query;
+        target[1] = &block->key;
+        target[2] = &block->value;
+        break;
+    case IVITI_BLOCK_PROJ:
+        target[0] = &block->proj;
+        break;
+    case IVITI_BLOCK_FC1:
+        target[0] = &block->fc1;
+        break;
+    case IVITI_BLOCK_FC2:
+        target[0] = &block->fc2;
+        break;
+    case IVITI_MERGE_REDUCTION:
+        target[0] = &m->merges[spec->index].reduction;
+        break;
+    default:
+        target[0] = &m->head;
+        break;
+    }
+    for (uint32_t i = 0; i < l->parts; i++) {
+        const iviti_dense_part *const p = &l->part[i];
+        *target[i] = (iviti_dense){
+            spec->shape[1], p->out, p->panels, p->bias, p->multiplier, p->shift,
+        };
+    }
+}
+
+static iviti_status load_weight(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    const uint32_t in = spec->shape[1];
+    const size_t panel_bytes = iviti_panel_bytes(IVITI_PANEL, in);
+    l->parts = dense_parts(spec);
+    l->in = in;
+    for (uint32_t i = 0; i < l->parts; i++) {
+        iviti_dense_part *const p = &l->part[i];
+        const size_t padded = round_up(spec->shape[0] / l->parts, IVITI_PANEL);
+        p->out = spec->shape[0] / l->parts;
+        p->panels = iviti_arena_take(&l->arena, iviti_panel_bytes(p->out, in));
+        p->bias = iviti_arena_take(&l->arena, padded * sizeof(int32_t));
+        p->multiplier = iviti_arena_take(&l->arena, padded * sizeof(int32_t));
+        p->shift = iviti_arena_take(&l->arena, padded * sizeof(int32_t));
+        for (uint32_t row = 0; row < p->out; row += IVITI_PANEL) {
+            const size_t rows = p->out - row < IVITI_PANEL ? p->out - row : IVITI_PANEL;
+            const uint8_t *bytes;
+            const iviti_status status =
+                iviti_reader_take(l->reader, (uint64_t)rows * in, spec->name, &bytes);
+            if (status != IVITI_OK)
+                return status;
+            if (!iviti_pack_panel((const int8_t *)bytes, rows, in,
+                                  p->panels + row / IVITI_PANEL * panel_bytes, p->bias + row))
+                return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                                      "%s has a -128 in rows %" PRIu32 " to %zu; it must be -127 to "
+                                      "127",
+                                      spec->name, i * p->out + row, i * p->out + row + rows - 1);
+        }
+        for (size_t row = p->out; row < padded; row++) {
+            p->multiplier[row] = 1 << 30;
+            p->shift[row] = 62;
+        }
+    }
+    set_dense(l, spec);
+    return IVITI_OK;
+}
+
+/* Whether every partial sum of the output fits 32 bits. The sum of magnitudes is only worked out
+ * where the width alone does not tell. */
+static bool accumulator_fits(const iviti_dense_part *p, uint32_t row, uint32_t in, int32_t bias)
+{
+    const int64_t limit = INT32_MAX;
+    const int64_t magnitude = bias < 0 ? -(int64_t)bias : bias;
+    if ((int64_t)in * INT8_MAX * MAX_ACTIVATION + magnitude < limit)
+        return true;
+    return (int64_t)iviti_panel_magnitude(p->panels, row, in) * MAX_ACTIVATION + magnitude < limit;
+}
+
+/* The tensor's elements, to the field of each part. */
+static iviti_status load_dense_values(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    const bool raw = spec->owner == IVITI_EMBED && !l->model->geometry.pixel_table;
+    int32_t values[CHUNK];
+    size_t n;
+    for (uint64_t done = 0; done < spec->count; done += n) {
+        const iviti_status status = next_values(l, spec, done, values, &n);
+        if (status != IVITI_OK)
+            return status;
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t index = (uint32_t)(done + i);
+            iviti_dense_part *const p = &l->part[index / l->part[0].out];
+            const uint32_t row = index % l->part[0].out;
+            if (spec->field == IVITI_FIELD_MULTIPLIER) {
+                p->multiplier[row] = values[i];
+            } else if (spec->field == IVITI_FIELD_SHIFT) {
+                p->shift[row] = values[i];
+            } else {
+                if (!accumulator_fits(p, row, l->in, values[i]))
+                    return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                                          "%s[%" PRIu32 "] is %" PRId32 ": with its weights the "
+                                          "accumulator could leave 32 bits",
+                                          spec->name, index, values[i]);
+                p->bias[row] = raw ? values[i] : values[i] - 128 * p->bias[row];
+            }
+        }
+    }
+    return IVITI_OK;
+}
+
+static iviti_status load_dense(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    return spec->field == IVITI_FIELD_WEIGHT ? load_weight(l, spec) : load_dense_values(l, spec);
+}
+
+/* ---- norms ---------------------------------------------------------------------------------- */
+
+static iviti_norm *norm_of(iviti_model *m, const iviti_tensor_spec *spec)
+{
+    switch (spec->owner) {
+    case IVITI_EMBED_NORM:
+        return &m->embed_norm;
+    case IVITI_BLOCK_NORM1:
+        return &m->blocks[spec->index].norm1;
+    case IVITI_BLOCK_NORM2:
+        return &m->blocks[spec->index].norm2;
+    case IVITI_MERGE_NORM:
+        return &m->merges[spec->index].norm;
+    default:
+        return &m->norm;
+    }
+}
+
+static iviti_status load_norm_multiplier(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    const uint32_t width = spec->shape[0];
+    l->multiplier = iviti_arena_take(&l->arena, width * sizeof(int32_t));
+    l->shift = iviti_arena_take(&l->arena, width * sizeof(int32_t));
+    l->bias = iviti_arena_take(&l->arena, width * sizeof(int32_t));
+    *norm_of(l->model, spec) = (iviti_norm){ width,         l->model->geometry.norm_kind,
+                                             0,             l->multiplier,
+                                             l->shift,      l->bias };
+    const iviti_status status = read_s32(l, spec, l->multiplier);
+    if (status != IVITI_OK)
+        return status;
+    for (uint32_t i = 0; i < width; i++)
+        if (l->multiplier[i] > -(1 << 30) && l->multiplier[i] < 1 << 30)
+            return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                                  "%s[%" PRIu32 "] is %" PRId32
+                                  "; its magnitude must be 1073741824 to 2147483647",
+                                  spec->name, i, l->multiplier[i]);
+    return IVITI_OK;
+}
+
+static iviti_status load_epsilon(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    int32_t epsilon[2];
+    const iviti_status status = read_s32(l, spec, epsilon);
+    if (status != IVITI_OK)
+        return status;
+    const bool exact = l->model->geometry.norm_kind == IVITI_NORM_EXACT;
+    const int32_t most = exact ? INT32_MAX : 1;
+    if (epsilon[0] < 1 || epsilon[0] > most)
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                              "%s[0] is %" PRId32 "; it must be 1 to %" PRId32, spec->name,
+                              epsilon[0], most);
+    if (epsilon[1] > (exact ? 23 : 0))
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                              "%s[1] is %" PRId32 "; it must be 0 to %d", spec->name, epsilon[1],
+                              exact ? 23 : 0);
+    norm_of(l->model, spec)->epsilon = (int64_t)epsilon[0] << epsilon[1];
+    return IVITI_OK;
+}
+
+static iviti_status load_norm(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    switch (spec->field) {
+    case IVITI_FIELD_MULTIPLIER:
+        return load_norm_multiplier(l, spec);
+    case IVITI_FIELD_SHIFT:
+        return read_s32(l, spec, l->shift);
+    case IVITI_FIELD_BIAS:
+        return read_s32(l, spec, l->bias);
+    default:
+        return load_epsilon(l, spec);
+    }
+}
+
+/* ---- joins and dyadic vectors ----------------------------------------------------------------- */
+
+/* Where the factors are collected: in the model's memory, or beside for those that lie in a struct. */
+static iviti_dyadic *place_factors(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    iviti_block *const block = l->model->blocks + spec->index;
+    const bool vector = spec->owner == IVITI_BLOCK_SCORE || spec->owner == IVITI_BLOCK_OUTPUT ||
+                        spec->owner == IVITI_POOL;
+    if (!vector)
+        return l->pair;
+    iviti_dyadic *const factors =
+        iviti_arena_take(&l->arena, spec->shape[0] * sizeof(iviti_dyadic));
+    if (spec->owner == IVITI_BLOCK_SCORE)
+        block->score = factors;
+    else if (spec->owner == IVITI_BLOCK_OUTPUT)
+        block->output = factors;
+    else
+        l->model->pool = factors;
+    return factors;
+}
+
+static void store_pair(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    iviti_block *const block = l->model->blocks + spec->index;
+    const iviti_join join = { l->pair[0], l->pair[1] };
+    switch (spec->owner) {
+    case IVITI_EMBED_JOIN:
+        l->model->embed_join = join;
+        break;
+    case IVITI_BLOCK_JOIN1:
+        block->join1 = join;
+        break;
+    case IVITI_BLOCK_JOIN2:
+        block->join2 = join;
+        break;
+    case IVITI_BLOCK_BIAS_SCORE:
+        block->bias_score = l->pair[0];
+        break;
+    case IVITI_BLOCK_GELU_OUTPUT:
+        block->gelu_output = l->pair[0];
+        break;
+    default:
+        break;
+    }
+}
+
+static iviti_status load_dyadic(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    if (spec->field == IVITI_FIELD_MULTIPLIER)
+        l->factors = place_factors(l, spec);
+    int32_t values[CHUNK];
+    size_t n;
+    for (uint64_t done = 0; done < spec->count; done += n) {
+        const iviti_status status = next_values(l, spec, done, values, &n);
+        if (status != IVITI_OK)
+            return status;
+        for (size_t i = 0; i < n; i++) {
+            if (spec->field == IVITI_FIELD_MULTIPLIER)
+                l->factors[done + i].multiplier = values[i];
+            else
+                l->factors[done + i].shift = values[i];
+        }
+    }
+    if (spec->field == IVITI_FIELD_SHIFT)
+        store_pair(l, spec);
+    return IVITI_OK;
+}
+
+/* ---- single tensors --------------------------------------------------------------------------- */
+
+static iviti_status load_position(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    int16_t *const position = iviti_arena_take(&l->arena, spec->bytes);
+    int32_t values[CHUNK];
+    size_t n;
+    for (uint64_t done = 0; done < spec->count; done += n) {
+        const iviti_status status = next_values(l, spec, done, values, &n);
+        if (status != IVITI_OK)
+            return status;
+        for (size_t i = 0; i < n; i++)
+            position[done + i] = (int16_t)values[i];
+    }
+    l->model->position = position;
+    return IVITI_OK;
+}
+
+static iviti_status load_exp_table(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    uint8_t *const table = iviti_arena_take(&l->arena, EXP_ENTRIES);
+    const iviti_status status = read_u8(l, spec, 0, table);
+    if (status != IVITI_OK)
+        return status;
+    if (table[0] != 255)
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE, "%s[0] is %d; it must be 255",
+                              spec->name, table[0]);
+    for (int i = 1; i < EXP_ENTRIES; i++)
+        if (table[i] > table[i - 1])
+            return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                                  "%s[%d] is %d; it must be at most the %d before", spec->name, i,
+                                  table[i], table[i - 1]);
+    l->model->blocks[spec->index].exp_table = table;
+    return IVITI_OK;
+}
+
+/* Shiftmax sees 256 different arguments, so its exponentials are worked out once. */
+static iviti_status load_exp_scale(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    int32_t one_over_scale;
+    int32_t *const table = iviti_arena_take(&l->arena, EXP_ENTRIES * sizeof(int32_t));
+    const iviti_status status = read_s32(l, spec, &one_over_scale);
+    if (status != IVITI_OK)
+        return status;
+    for (int i = 0; i < EXP_ENTRIES; i++)
+        table[i] = (int32_t)iviti_shift_exp(-i, one_over_scale, EXP_SHIFT_BITS);
+    l->model->blocks[spec->index].exp_shift = table;
+    return IVITI_OK;
+}
+
+/* Bias `value` of one head for every pair of tokens of a window that lie (dy, dx) apart, query minus
+ * key. out (window^2, stride). */
+static void spread_bias(int32_t value, int dy, int dx, int window, size_t stride, int32_t *out)
+{
+    for (int qy = dy > 0 ? dy : 0; qy < window && qy - dy < window; qy++)
+        for (int qx = dx > 0 ? dx : 0; qx < window && qx - dx < window; qx++) {
+            const int query = qy * window + qx;
+            const int key = (qy - dy) * window + qx - dx;
+            out[(size_t)query * stride + (size_t)key] = value;
+        }
+}
+
+static iviti_status load_position_bias(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    const iviti_stage *const stage = &l->model->geometry.stage[spec->stage];
+    const int window = (int)stage->window;
+    const uint32_t reach = 2 * stage->window - 1;
+    const size_t stride = bias_stride(stage);
+    const size_t head_size = (size_t)stage->window * stage->window * stride;
+    int32_t *const out = iviti_arena_take(&l->arena, position_bias_memory(stage));
+    memset(out, 0, (size_t)position_bias_memory(stage));
+
+    int32_t values[CHUNK];
+    size_t n;
+    for (uint64_t done = 0; done < spec->count; done += n) {
+        const iviti_status status = next_values(l, spec, done, values, &n);
+        if (status != IVITI_OK)
+            return status;
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t entry = (uint32_t)((done + i) / stage->heads);
+            const size_t head = (size_t)((done + i) % stage->heads);
+            spread_bias(values[i], (int)(entry / reach) - (window - 1),
+                        (int)(entry % reach) - (window - 1), window, stride, out + head * head_size);
+        }
+    }
+    l->model->blocks[spec->index].position_bias = out;
+    return IVITI_OK;
+}
+
+static iviti_status load_offset_table(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    uint8_t *const table = iviti_arena_take(&l->arena, spec->bytes);
+    if (spec->owner == IVITI_EMBED_PIXELS)
+        l->model->pixel_table = table;
+    else
+        l->model->blocks[spec->index].gelu_table = table;
+    return read_u8(l, spec, 128, table);
+}
+
+static iviti_status load_array(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    switch (spec->owner) {
+    case IVITI_EMBED_POSITION:
+        return load_position(l, spec);
+    case IVITI_BLOCK_EXP_TABLE:
+        return load_exp_table(l, spec);
+    case IVITI_BLOCK_EXP_SCALE:
+        return load_exp_scale(l, spec);
+    case IVITI_BLOCK_POSITION_BIAS:
+        return load_position_bias(l, spec);
+    case IVITI_BLOCK_GELU_SCALE:
+        return read_s32(l, spec, &l->model->blocks[spec->index].gelu_one_over_scale);
+    default: /* embed.pixels and gelu.table */
+        return load_offset_table(l, spec);
+    }
+}
+
+iviti_status iviti_tensor_load(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    switch (spec->kind) {
+    case IVITI_DENSE:
+        return load_dense(l, spec);
+    case IVITI_NORM:
+        return load_norm(l, spec);
+    case IVITI_JOIN:
+    case IVITI_DYADIC:
+        return load_dyadic(l, spec);
+    default:
+        return load_array(l, spec);
+    }
+}
