@@ -134,7 +134,7 @@ static iviti_status next_values(iviti_tensor_loader *l, const iviti_tensor_spec 
 /* All elements of a tensor to out (count). */
 static iviti_status read_s32(iviti_tensor_loader *l, const iviti_tensor_spec *spec, int32_t *out)
 {
-    size_t n;
+    size_t n = 0;
     for (uint64_t done = 0; done < spec->count; done += n) {
         const iviti_status status = next_values(l, spec, done, out + done, &n);
         if (status != IVITI_OK)
@@ -148,7 +148,7 @@ static iviti_status read_u8(iviti_tensor_loader *l, const iviti_tensor_spec *spe
                             uint8_t *out)
 {
     int32_t values[CHUNK];
-    size_t n;
+    size_t n = 0;
     for (uint64_t done = 0; done < spec->count; done += n) {
         const iviti_status status = next_values(l, spec, done, values, &n);
         if (status != IVITI_OK)
@@ -252,7 +252,7 @@ static iviti_status load_dense_values(iviti_tensor_loader *l, const iviti_tensor
 {
     const bool raw = spec->owner == IVITI_EMBED && !l->model->geometry.pixel_table;
     int32_t values[CHUNK];
-    size_t n;
+    size_t n = 0;
     for (uint64_t done = 0; done < spec->count; done += n) {
         const iviti_status status = next_values(l, spec, done, values, &n);
         if (status != IVITI_OK)
@@ -407,7 +407,7 @@ static iviti_status load_dyadic(iviti_tensor_loader *l, const iviti_tensor_spec 
     if (spec->field == IVITI_FIELD_MULTIPLIER)
         l->factors = place_factors(l, spec);
     int32_t values[CHUNK];
-    size_t n;
+    size_t n = 0;
     for (uint64_t done = 0; done < spec->count; done += n) {
         const iviti_status status = next_values(l, spec, done, values, &n);
         if (status != IVITI_OK)
@@ -430,7 +430,7 @@ static iviti_status load_position(iviti_tensor_loader *l, const iviti_tensor_spe
 {
     int16_t *const position = iviti_arena_take(&l->arena, spec->bytes);
     int32_t values[CHUNK];
-    size_t n;
+    size_t n = 0;
     for (uint64_t done = 0; done < spec->count; done += n) {
         const iviti_status status = next_values(l, spec, done, values, &n);
         if (status != IVITI_OK)
@@ -497,7 +497,7 @@ static iviti_status load_position_bias(iviti_tensor_loader *l, const iviti_tenso
     memset(out, 0, (size_t)position_bias_memory(stage));
 
     int32_t values[CHUNK];
-    size_t n;
+    size_t n = 0;
     for (uint64_t done = 0; done < spec->count; done += n) {
         const iviti_status status = next_values(l, spec, done, values, &n);
         if (status != IVITI_OK)

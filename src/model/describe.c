@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a program may ask of a model.
+ */
+#include <string.h>
+
+#include "model/model.h"
+#include "model/schema.h"
+
+/* Weights, biases and position table entries: what training has set. */
+static uint64_t count_parameters(const iviti_geometry *g)
+{
+    iviti_tensor_spec spec;
+    uint64_t count = 0;
+    for (size_t i = 0; iviti_schema_tensor(g, i, &spec); i++) {
+        const bool dense = spec.kind == IVITI_DENSE && (spec.field == IVITI_FIELD_WEIGHT ||
+                                                        spec.field == IVITI_FIELD_BIAS);
+        const bool norm = spec.kind == IVITI_NORM && (spec.field == IVITI_FIELD_MULTIPLIER ||
+                                                      spec.field == IVITI_FIELD_BIAS);
+        if (dense || norm || spec.owner == IVITI_EMBED_POSITION ||
+            spec.owner == IVITI_BLOCK_POSITION_BIAS)
+            count += spec.count;
+    }
+    return count;
+}
+
+static uint64_t count_macs(const iviti_geometry *g)
+{
+    const iviti_stage *const first = &g->stage[0];
+    uint64_t macs = (uint64_t)first->grid_width * first->grid_height * first->dim * g->patch *
+                    g->patch * 3;
+    for (uint32_t i = 0; i < g->stages; i++) {
+        const iviti_stage *const s = &g->stage[i];
+        const uint64_t tokens = iviti_stage_tokens(g, i);
+        const uint64_t seen = s->window != 0 ? (uint64_t)s->window * s->window : tokens;
+        const uint64_t layers = 4ull * s->dim * s->dim + 2ull * s->dim * s->hidden;
+        macs += s->depth * tokens * (layers + 2 * seen * s->dim);
+        if (i + 1 < g->stages)
+            macs += tokens / 4 * (4ull * s->dim) * (2ull * s->dim);
+    }
+    return macs + (uint64_t)g->classes * g->features;
+}
+
+void iviti_model_describe(const iviti_model *model, iviti_model_info *info)
+{
+    const iviti_geometry *const g = &model->geometry;
+    *info = (iviti_model_info){
+        .architecture = g->family == IVITI_VIT ? "vit" : "swin",
+        .image_width = g->image_width,
+        .image_height = g->image_height,
+        .patch_size = g->patch,
+        .depth = g->depth,
+        .dim = g->stage[0].dim,
+        .classes = g->classes,
+        .features = g->features,
+        .tokens = iviti_stage_tokens(g, 0),
+        .prefix_tokens = g->prefix_tokens,
+        .parameters = count_parameters(g),
+        .macs = count_macs(g),
+        .logits_multiplier = g->logits_multiplier,
+        .logits_shift = g->logits_shift,
+        .memory = model->memory,
+    };
+}
+
+const char *iviti_model_label(const iviti_model *model, uint32_t index)
+{
+    if (model->labels == NULL || index >= model->geometry.classes)
+        return "";
+    return model->labels + model->label_offset[index];
+}
