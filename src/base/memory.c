@@ -21,16 +21,16 @@ static void default_release(void *user, void *memory)
     free(memory);
 }
 
-bool iviti_allocator_valid(const iviti_allocator *given)
+bool iviti_allocator_resolve(const iviti_allocator *given, iviti_allocator *resolved)
 {
-    return (given->allocate == NULL) == (given->release == NULL);
-}
-
-iviti_allocator iviti_allocator_or_default(const iviti_allocator *given)
-{
-    if (given->allocate == NULL)
-        return (iviti_allocator){ default_allocate, default_release, NULL };
-    return *given;
+    if (given == NULL || (given->allocate == NULL && given->release == NULL)) {
+        *resolved = (iviti_allocator){ default_allocate, default_release, NULL };
+        return true;
+    }
+    if (given->allocate == NULL || given->release == NULL)
+        return false;
+    *resolved = *given;
+    return true;
 }
 
 void *iviti_allocate(const iviti_allocator *allocator, size_t bytes, void **block)

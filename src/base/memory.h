@@ -11,11 +11,9 @@
 
 #define IVITI_ALIGNMENT 64 /* of everything that a kernel reads or writes in bulk */
 
-/* Whether both functions are given, or neither. */
-bool iviti_allocator_valid(const iviti_allocator *given);
-
-/* The allocator to use: malloc and free where none is given. */
-iviti_allocator iviti_allocator_or_default(const iviti_allocator *given);
+/* The allocator to use: malloc and free where none is given. False if only one of its two functions
+ * is. `given` may be NULL. */
+bool iviti_allocator_resolve(const iviti_allocator *given, iviti_allocator *resolved);
 
 /* `bytes` bytes aligned to IVITI_ALIGNMENT, or NULL. `block` receives what to release. */
 void *iviti_allocate(const iviti_allocator *allocator, size_t bytes, void **block);

@@ -112,10 +112,6 @@ static bool complete_grid(verdict *v, iviti_geometry *g, uint32_t index, uint32_
             return fail(v, IVITI_ERROR_CORRUPT,
                         "iviti.stage.dim is %u in stage %u; it must be twice the %u before", s->dim,
                         index, before->dim);
-        if (before->dim > IVITI_MAX_DIM / 4)
-            return fail(v, IVITI_ERROR_LIMIT,
-                        "iviti.stage.dim is %u in stage %u; the limit before a merge is %d",
-                        before->dim, index - 1, IVITI_MAX_DIM / 4);
         s->grid_width = before->grid_width / 2;
         s->grid_height = before->grid_height / 2;
     }

@@ -212,10 +212,10 @@ iviti_status iviti_model_load_source(const iviti_source *source, const iviti_loa
     if (source == NULL || source->read == NULL || model == NULL)
         return iviti_log_fail(&options->log, IVITI_ERROR_ARGUMENT,
                               "source, its read function or model is NULL");
-    if (!iviti_allocator_valid(&options->allocator))
+    iviti_allocator allocator;
+    if (!iviti_allocator_resolve(&options->allocator, &allocator))
         return iviti_log_fail(&options->log, IVITI_ERROR_ARGUMENT,
                               "allocator has one of its two functions only");
-    const iviti_allocator allocator = iviti_allocator_or_default(&options->allocator);
 
     void *block;
     workspace *const w = iviti_allocate(&allocator, sizeof *w, &block);

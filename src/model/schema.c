@@ -14,7 +14,8 @@
 #define MULTIPLIER_HIGH INT32_MAX
 #define NORM_BIAS       ((1 << 30) - 256)
 #define POSITION_BIAS   (1 << 24)
-#define MAX_ONE_OVER    32768
+#define MAX_ONE_OVER    32768 /* of Shiftmax */
+#define MAX_ONE_OVER_GELU 255
 
 typedef struct owner_entry {
     const char *name; /* after the section's prefix */
@@ -27,8 +28,8 @@ static const owner_entry owners[IVITI_OWNERS] = {
     [IVITI_EMBED] = { "embed", IVITI_DENSE, 32, 62 },
     [IVITI_EMBED_POSITION] = { "embed.position", IVITI_ARRAY, 0, 0 },
     [IVITI_EMBED_JOIN] = { "embed.join", IVITI_JOIN, 24, 62 },
-    [IVITI_EMBED_NORM] = { "embed.norm", IVITI_NORM, 24, 62 },
-    [IVITI_BLOCK_NORM1] = { "norm1", IVITI_NORM, 24, 62 },
+    [IVITI_EMBED_NORM] = { "embed.norm", IVITI_NORM, 25, 62 },
+    [IVITI_BLOCK_NORM1] = { "norm1", IVITI_NORM, 25, 62 },
     [IVITI_BLOCK_QKV] = { "qkv", IVITI_DENSE, 32, 62 },
     [IVITI_BLOCK_SCORE] = { "attention.score", IVITI_DYADIC, 1, 62 },
     [IVITI_BLOCK_EXP_TABLE] = { "attention.table", IVITI_ARRAY, 0, 0 },
@@ -38,16 +39,16 @@ static const owner_entry owners[IVITI_OWNERS] = {
     [IVITI_BLOCK_OUTPUT] = { "attention.output", IVITI_DYADIC, 25, 62 },
     [IVITI_BLOCK_PROJ] = { "proj", IVITI_DENSE, 32, 62 },
     [IVITI_BLOCK_JOIN1] = { "join1", IVITI_JOIN, 24, 62 },
-    [IVITI_BLOCK_NORM2] = { "norm2", IVITI_NORM, 24, 62 },
+    [IVITI_BLOCK_NORM2] = { "norm2", IVITI_NORM, 25, 62 },
     [IVITI_BLOCK_FC1] = { "fc1", IVITI_DENSE, 32, 62 },
     [IVITI_BLOCK_GELU_TABLE] = { "gelu.table", IVITI_ARRAY, 0, 0 },
     [IVITI_BLOCK_GELU_SCALE] = { "gelu.scale", IVITI_ARRAY, 0, 0 },
     [IVITI_BLOCK_GELU_OUTPUT] = { "gelu.output", IVITI_DYADIC, 24, 62 },
     [IVITI_BLOCK_FC2] = { "fc2", IVITI_DENSE, 32, 62 },
     [IVITI_BLOCK_JOIN2] = { "join2", IVITI_JOIN, 24, 62 },
-    [IVITI_MERGE_NORM] = { "norm", IVITI_NORM, 24, 62 },
+    [IVITI_MERGE_NORM] = { "norm", IVITI_NORM, 25, 62 },
     [IVITI_MERGE_REDUCTION] = { "reduction", IVITI_DENSE, 32, 62 },
-    [IVITI_FINAL_NORM] = { "norm", IVITI_NORM, 24, 62 },
+    [IVITI_FINAL_NORM] = { "norm", IVITI_NORM, 25, 62 },
     [IVITI_POOL] = { "pool", IVITI_DYADIC, 1, 62 },
     [IVITI_HEAD] = { "head", IVITI_DENSE, 32, 62 },
 };
@@ -246,7 +247,7 @@ static void fill_array(const iviti_geometry *g, iviti_tensor_spec *s)
         break;
     default: /* attention.scale and gelu.scale */
         set_shape(s, IVITI_TYPE_I32, 1, 0);
-        set_range(s, 1, MAX_ONE_OVER);
+        set_range(s, 1, s->owner == IVITI_BLOCK_EXP_SCALE ? MAX_ONE_OVER : MAX_ONE_OVER_GELU);
         break;
     }
 }

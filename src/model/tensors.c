@@ -236,12 +236,13 @@ static iviti_status load_weight(iviti_tensor_loader *l, const iviti_tensor_spec 
     return IVITI_OK;
 }
 
-/* Whether every partial sum of the output fits 32 bits. The sum of magnitudes is only worked out
- * where the width alone does not tell. */
-static bool accumulator_fits(const iviti_dense_part *p, uint32_t row, uint32_t in, int32_t bias)
+/* Whether every partial sum of the output fits 32 bits, src/NUMERICS.md section 2; `bias` is the one
+ * that the kernels start from. The sum of magnitudes is only worked out where the width alone does not
+ * tell. */
+static bool accumulator_fits(const iviti_dense_part *p, uint32_t row, uint32_t in, int64_t bias)
 {
     const int64_t limit = INT32_MAX;
-    const int64_t magnitude = bias < 0 ? -(int64_t)bias : bias;
+    const int64_t magnitude = bias < 0 ? -bias : bias;
     if ((int64_t)in * INT8_MAX * MAX_ACTIVATION + magnitude < limit)
         return true;
     return (int64_t)iviti_panel_magnitude(p->panels, row, in) * MAX_ACTIVATION + magnitude < limit;
@@ -266,12 +267,13 @@ static iviti_status load_dense_values(iviti_tensor_loader *l, const iviti_tensor
             } else if (spec->field == IVITI_FIELD_SHIFT) {
                 p->shift[row] = values[i];
             } else {
-                if (!accumulator_fits(p, row, l->in, values[i]))
+                const int64_t bias = values[i] - (raw ? 0 : INT64_C(128) * p->bias[row]);
+                if (!accumulator_fits(p, row, l->in, bias))
                     return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
-                                          "%s[%" PRIu32 "] is %" PRId32 ": with its weights the "
-                                          "accumulator could leave 32 bits",
+                                          "%s[%" PRIu32 "] is %" PRId32 "; with its weights the "
+                                          "accumulator could reach the limit of 2147483647",
                                           spec->name, index, values[i]);
-                p->bias[row] = raw ? values[i] : values[i] - 128 * p->bias[row];
+                p->bias[row] = (int32_t)bias;
             }
         }
     }

@@ -34,11 +34,11 @@ iviti_status iviti_metadata_visit(const iviti_source *source, const iviti_load_o
     static const iviti_load_options defaults;
     if (options == NULL)
         options = &defaults;
+    iviti_allocator allocator;
     if (source == NULL || source->read == NULL || visitor == NULL ||
-        !iviti_allocator_valid(&options->allocator))
+        !iviti_allocator_resolve(&options->allocator, &allocator))
         return iviti_log_fail(&options->log, IVITI_ERROR_ARGUMENT,
                               "source, visitor or allocator is not complete");
-    const iviti_allocator allocator = iviti_allocator_or_default(&options->allocator);
     void *block;
     uint8_t *const buffer = iviti_allocate(&allocator, BUFFER_BYTES, &block);
     if (buffer == NULL)

@@ -194,7 +194,7 @@ static inline iviti_dyadic fixture_element(const iviti_geometry *g, const iviti_
     const double spread = fixture_uniform(&state, 512, 1536) / 1024.0;
     int low = 32, high = 62;
     if (s->kind == IVITI_NORM)
-        low = g->norm_kind == IVITI_NORM_EXACT ? 24 : 31;
+        low = g->norm_kind == IVITI_NORM_EXACT ? 25 : 31;
     else if (s->kind == IVITI_JOIN)
         low = 24;
     else if (s->owner == IVITI_BLOCK_SCORE || s->owner == IVITI_POOL)
@@ -307,7 +307,7 @@ static inline model_writer *fixture_writer(iviti_geometry *g, uint64_t seed)
     static const float mean[3] = { 0.5f, 0.25f, 0.125f };
     report r = { "" };
     char text[200];
-    char (*const names)[16] = malloc(g->classes * sizeof *names);
+    char (*const names)[24] = malloc(g->classes * sizeof *names);
     const char **const labels = malloc(g->classes * sizeof *labels);
     for (uint32_t i = 0; i < g->classes; i++) {
         snprintf(names[i], sizeof names[i], "class %u", i);
