@@ -161,7 +161,7 @@ iviti_status iviti_session_run(iviti_session *session, const iviti_image *image)
 
     const iviti_geometry *g = &session->model->geometry;
     const iviti_status status =
-        iviti_fit_run(&g->preprocess, g->image_width, g->image_height, image,
+        iviti_fit_image(&g->preprocess, g->image_width, g->image_height, image,
                       session->buffers.pixels, session->buffers.fit, session->buffers.fit_bytes);
     if (status)
         return status;

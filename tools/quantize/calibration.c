@@ -16,7 +16,7 @@ static bool load_one(const iviti_geometry *g, const char *path, uint8_t *pixels,
     if (!picture_load(path, &p, r))
         return false;
     const iviti_image image = { p.pixels, p.width, p.height, (ptrdiff_t)p.width * 3 };
-    const iviti_status status = iviti_fit_run(&g->preprocess, g->image_width, g->image_height,
+    const iviti_status status = iviti_fit_image(&g->preprocess, g->image_width, g->image_height,
                                               &image, pixels, scratch, scratch_bytes);
     picture_free(&p);
     return status == IVITI_OK || report_fail(r, "%s: %s", path, iviti_status_text(status));
