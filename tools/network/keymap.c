@@ -15,7 +15,7 @@ static const keymap keymaps[] = {
       .family = IVITI_VIT,
       .epsilon = 1e-6,
       .preset = "deit",
-      .prefix = { "" },
+      .prefix = { "", "model.", "timm_model." },
       .key = { [MODULE_EMBED] = "patch_embed.proj.*",
                [MODULE_CLASS_TOKEN] = "cls_token",
                [MODULE_DISTILL_TOKEN] = "dist_token",
@@ -36,26 +36,26 @@ static const keymap keymaps[] = {
       .epsilon = 1e-12,
       .preset = "hf-vit",
       .prefix = { "vit.", "deit.", "" },
-      .key = { [MODULE_EMBED] = "~embeddings.patch_embeddings.projection.*",
-               [MODULE_CLASS_TOKEN] = "~embeddings.cls_token",
-               [MODULE_DISTILL_TOKEN] = "~embeddings.distillation_token",
-               [MODULE_POSITION] = "~embeddings.position_embeddings",
-               [MODULE_NORM] = "~layernorm.*",
-               [MODULE_HEAD] = "cls_classifier.*|classifier.*",
-               [MODULE_HEAD_DISTILL] = "distillation_classifier.*",
-               [MODULE_NORM1] = "~encoder.layer.{block}.layernorm_before.*",
-               [MODULE_QUERY] = "~encoder.layer.{block}.attention.attention.query.*",
-               [MODULE_KEY] = "~encoder.layer.{block}.attention.attention.key.*",
-               [MODULE_VALUE] = "~encoder.layer.{block}.attention.attention.value.*",
-               [MODULE_PROJ] = "~encoder.layer.{block}.attention.output.dense.*",
-               [MODULE_NORM2] = "~encoder.layer.{block}.layernorm_after.*",
-               [MODULE_FC1] = "~encoder.layer.{block}.intermediate.dense.*",
-               [MODULE_FC2] = "~encoder.layer.{block}.output.dense.*" } },
+      .key = { [MODULE_EMBED] = "embeddings.patch_embeddings.projection.*",
+               [MODULE_CLASS_TOKEN] = "embeddings.cls_token",
+               [MODULE_DISTILL_TOKEN] = "embeddings.distillation_token",
+               [MODULE_POSITION] = "embeddings.position_embeddings",
+               [MODULE_NORM] = "layernorm.*",
+               [MODULE_HEAD] = "^cls_classifier.*|^classifier.*",
+               [MODULE_HEAD_DISTILL] = "^distillation_classifier.*",
+               [MODULE_NORM1] = "encoder.layer.{block}.layernorm_before.*",
+               [MODULE_QUERY] = "encoder.layer.{block}.attention.attention.query.*",
+               [MODULE_KEY] = "encoder.layer.{block}.attention.attention.key.*",
+               [MODULE_VALUE] = "encoder.layer.{block}.attention.attention.value.*",
+               [MODULE_PROJ] = "encoder.layer.{block}.attention.output.dense.*",
+               [MODULE_NORM2] = "encoder.layer.{block}.layernorm_after.*",
+               [MODULE_FC1] = "encoder.layer.{block}.intermediate.dense.*",
+               [MODULE_FC2] = "encoder.layer.{block}.output.dense.*" } },
     { .name = "torchvision",
       .family = IVITI_VIT,
       .epsilon = 1e-6,
       .preset = "torchvision",
-      .prefix = { "" },
+      .prefix = { "", "model.", "timm_model." },
       .key = { [MODULE_EMBED] = "conv_proj.*",
                [MODULE_CLASS_TOKEN] = "class_token",
                [MODULE_POSITION] = "encoder.pos_embedding",
@@ -75,28 +75,28 @@ static const keymap keymaps[] = {
       .epsilon = 1e-6,
       .preset = "vit-augreg",
       .prefix = { "", "opt/target/", "params/" },
-      .key = { [MODULE_EMBED] = "~embedding/*",
-               [MODULE_CLASS_TOKEN] = "~cls",
-               [MODULE_POSITION] = "~Transformer/posembed_input/pos_embedding",
-               [MODULE_NORM] = "~Transformer/encoder_norm/*",
-               [MODULE_HEAD] = "~head/*",
-               [MODULE_NORM1] = "~Transformer/encoderblock_{block}/LayerNorm_0/*",
-               [MODULE_QUERY] = "~Transformer/encoderblock_{block}/"
+      .key = { [MODULE_EMBED] = "embedding/*",
+               [MODULE_CLASS_TOKEN] = "cls",
+               [MODULE_POSITION] = "Transformer/posembed_input/pos_embedding",
+               [MODULE_NORM] = "Transformer/encoder_norm/*",
+               [MODULE_HEAD] = "head/*",
+               [MODULE_NORM1] = "Transformer/encoderblock_{block}/LayerNorm_0/*",
+               [MODULE_QUERY] = "Transformer/encoderblock_{block}/"
                                 "MultiHeadDotProductAttention_1/query/*",
-               [MODULE_KEY] = "~Transformer/encoderblock_{block}/"
+               [MODULE_KEY] = "Transformer/encoderblock_{block}/"
                               "MultiHeadDotProductAttention_1/key/*",
-               [MODULE_VALUE] = "~Transformer/encoderblock_{block}/"
+               [MODULE_VALUE] = "Transformer/encoderblock_{block}/"
                                 "MultiHeadDotProductAttention_1/value/*",
-               [MODULE_PROJ] = "~Transformer/encoderblock_{block}/"
+               [MODULE_PROJ] = "Transformer/encoderblock_{block}/"
                                "MultiHeadDotProductAttention_1/out/*",
-               [MODULE_NORM2] = "~Transformer/encoderblock_{block}/LayerNorm_2/*",
-               [MODULE_FC1] = "~Transformer/encoderblock_{block}/MlpBlock_3/Dense_0/*",
-               [MODULE_FC2] = "~Transformer/encoderblock_{block}/MlpBlock_3/Dense_1/*" } },
+               [MODULE_NORM2] = "Transformer/encoderblock_{block}/LayerNorm_2/*",
+               [MODULE_FC1] = "Transformer/encoderblock_{block}/MlpBlock_3/Dense_0/*",
+               [MODULE_FC2] = "Transformer/encoderblock_{block}/MlpBlock_3/Dense_1/*" } },
     { .name = "microsoft",
       .family = IVITI_SWIN,
       .epsilon = SWIN_EPSILON,
       .preset = "swin",
-      .prefix = { "" },
+      .prefix = { "", "model.", "timm_model." },
       .key = { [MODULE_EMBED] = "patch_embed.proj.*",
                [MODULE_EMBED_NORM] = "patch_embed.norm.*",
                [MODULE_NORM] = "norm.*",
@@ -115,7 +115,7 @@ static const keymap keymaps[] = {
       .family = IVITI_SWIN,
       .epsilon = SWIN_EPSILON,
       .preset = "swin-timm",
-      .prefix = { "" },
+      .prefix = { "", "model.", "timm_model." },
       .key = { [MODULE_EMBED] = "patch_embed.proj.*",
                [MODULE_EMBED_NORM] = "patch_embed.norm.*",
                [MODULE_NORM] = "norm.*",
@@ -135,27 +135,27 @@ static const keymap keymaps[] = {
       .epsilon = SWIN_EPSILON,
       .preset = "hf-swin",
       .prefix = { "swin.", "" },
-      .key = { [MODULE_EMBED] = "~embeddings.patch_embeddings.projection.*",
-               [MODULE_EMBED_NORM] = "~embeddings.norm.*",
-               [MODULE_NORM] = "~layernorm.*",
-               [MODULE_HEAD] = "classifier.*",
-               [MODULE_NORM1] = "~encoder.layers.{stage}.blocks.{block}.layernorm_before.*",
-               [MODULE_QUERY] = "~encoder.layers.{stage}.blocks.{block}.attention.self.query.*",
-               [MODULE_KEY] = "~encoder.layers.{stage}.blocks.{block}.attention.self.key.*",
-               [MODULE_VALUE] = "~encoder.layers.{stage}.blocks.{block}.attention.self.value.*",
-               [MODULE_BIAS_TABLE] = "~encoder.layers.{stage}.blocks.{block}.attention.self."
+      .key = { [MODULE_EMBED] = "embeddings.patch_embeddings.projection.*",
+               [MODULE_EMBED_NORM] = "embeddings.norm.*",
+               [MODULE_NORM] = "layernorm.*",
+               [MODULE_HEAD] = "^classifier.*",
+               [MODULE_NORM1] = "encoder.layers.{stage}.blocks.{block}.layernorm_before.*",
+               [MODULE_QUERY] = "encoder.layers.{stage}.blocks.{block}.attention.self.query.*",
+               [MODULE_KEY] = "encoder.layers.{stage}.blocks.{block}.attention.self.key.*",
+               [MODULE_VALUE] = "encoder.layers.{stage}.blocks.{block}.attention.self.value.*",
+               [MODULE_BIAS_TABLE] = "encoder.layers.{stage}.blocks.{block}.attention.self."
                                      "relative_position_bias_table",
-               [MODULE_PROJ] = "~encoder.layers.{stage}.blocks.{block}.attention.output.dense.*",
-               [MODULE_NORM2] = "~encoder.layers.{stage}.blocks.{block}.layernorm_after.*",
-               [MODULE_FC1] = "~encoder.layers.{stage}.blocks.{block}.intermediate.dense.*",
-               [MODULE_FC2] = "~encoder.layers.{stage}.blocks.{block}.output.dense.*",
-               [MODULE_MERGE_NORM] = "~encoder.layers.{stage}.downsample.norm.*",
-               [MODULE_MERGE_REDUCTION] = "~encoder.layers.{stage}.downsample.reduction.*" } },
+               [MODULE_PROJ] = "encoder.layers.{stage}.blocks.{block}.attention.output.dense.*",
+               [MODULE_NORM2] = "encoder.layers.{stage}.blocks.{block}.layernorm_after.*",
+               [MODULE_FC1] = "encoder.layers.{stage}.blocks.{block}.intermediate.dense.*",
+               [MODULE_FC2] = "encoder.layers.{stage}.blocks.{block}.output.dense.*",
+               [MODULE_MERGE_NORM] = "encoder.layers.{stage}.downsample.norm.*",
+               [MODULE_MERGE_REDUCTION] = "encoder.layers.{stage}.downsample.reduction.*" } },
     { .name = "torchvision",
       .family = IVITI_SWIN,
       .epsilon = SWIN_EPSILON,
       .preset = "torchvision",
-      .prefix = { "" },
+      .prefix = { "", "model.", "timm_model." },
       .key = { [MODULE_EMBED] = "features.0.0.*",
                [MODULE_EMBED_NORM] = "features.0.2.*",
                [MODULE_NORM] = "norm.*",
@@ -224,16 +224,17 @@ static const struct placeholder *placeholder_at(const char *pattern)
 static const char *expand(const char *pattern, const char *prefix, const char *word, place at,
                           char name[KEY_BYTES])
 {
-    size_t used = 0;
-    name[0] = '\0';
+    const bool bare = *pattern == '^';
+    size_t used = bare ? 0 : strlen(prefix);
+    memcpy(name, prefix, used);
+    name[used] = '\0';
+    pattern += bare;
     while (*pattern != '\0' && *pattern != '|') {
         char text[16] = { *pattern, '\0' };
         const char *piece = text;
         const struct placeholder *p = placeholder_at(pattern);
         size_t step = 1;
-        if (*pattern == '~') {
-            piece = prefix;
-        } else if (*pattern == '*') {
+        if (*pattern == '*') {
             piece = word;
         } else if (p != NULL) {
             const uint32_t value =

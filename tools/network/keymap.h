@@ -49,9 +49,9 @@ typedef enum module_kind {
 
 module_kind module_kind_of(module m);
 
-/* A key is a pattern: `~` stands for the prefix, `*` for the word of weight or bias, {block} for the
- * number of the block in its stage, {stage}, {stage+1}, {2stage+1}, {2stage+2} for the stage counted
- * from 0; `|` separates spellings that different versions used. */
+/* A key is a pattern, which follows the prefix unless it begins with `^`: `*` stands for the word of
+ * weight or bias, {block} for the number of the block in its stage, {stage}, {stage+1}, {2stage+1},
+ * {2stage+2} for the stage counted from 0; `|` separates spellings that different versions used. */
 typedef struct keymap {
     const char *name;
     iviti_family family;

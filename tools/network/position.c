@@ -1,48 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Position embeddings of one grid for another: the bicubic interpolation of PyTorch and of those
- * who fine-tuned at other sizes with it (a = -0.75, pixel centres aligned, no antialiasing).
+ * Position embeddings of one grid for another. Enlarging is the plain bicubic interpolation of
+ * PyTorch, which fine-tuning at larger sizes was done with (a = -0.75, edges repeated). Shrinking is
+ * the antialiased one (a = -0.5, the kernel as wide as an output is apart, weights that sum to 1).
+ * Both align the grids' outer edges, not their corner centres.
  */
 #include "network/source.h"
 
 #include <math.h>
 
-static double cubic(double distance)
+#define MAX_GRID 64 /* 64 * 64 = IVITI_MAX_TOKENS */
+
+/* The weights of inputs first..last for one output along one side. */
+typedef struct taps {
+    uint32_t first, last;
+    double weight[MAX_GRID];
+} taps;
+
+static double cubic(double distance, double a)
 {
-    const double a = -0.75;
     const double x = fabs(distance);
     if (x <= 1)
         return ((a + 2) * x - (a + 3)) * x * x + 1;
     return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
 }
 
-/* The four inputs of output i along one side, edges repeated, and their weights. */
-static void taps(uint32_t i, uint32_t from, uint32_t to, uint32_t index[4], double weight[4])
+static void enlarge(double centre, uint32_t from, taps *t)
 {
-    const double centre = (i + 0.5) * from / to - 0.5;
-    const double base = floor(centre);
-    for (int t = 0; t < 4; t++) {
-        const double at = base + t - 1;
-        weight[t] = cubic(centre - at);
-        index[t] = at < 0 ? 0 : at > from - 1.0 ? from - 1 : (uint32_t)at;
+    const double base = floor(centre - 0.5), last = from - 1.0;
+    t->first = (uint32_t)fmin(fmax(base - 1, 0), last);
+    t->last = (uint32_t)fmin(fmax(base + 2, 0), last);
+    for (uint32_t i = t->first; i <= t->last; i++)
+        t->weight[i] = 0;
+    for (int i = -1; i <= 2; i++) {
+        const uint32_t at = (uint32_t)fmin(fmax(base + i, 0), last);
+        t->weight[at] += cubic(centre - 0.5 - base - i, -0.75);
     }
+}
+
+static void shrink(double centre, double scale, uint32_t from, taps *t)
+{
+    const double begin = floor(centre - 2 * scale + 0.5), end = floor(centre + 2 * scale + 0.5);
+    double sum = 0;
+    t->first = (uint32_t)fmax(begin, 0);
+    t->last = (uint32_t)fmin(end, from) - 1;
+    for (uint32_t i = t->first; i <= t->last; i++) {
+        t->weight[i] = cubic((i + 0.5 - centre) / scale, -0.5);
+        sum += t->weight[i];
+    }
+    for (uint32_t i = t->first; i <= t->last; i++)
+        t->weight[i] /= sum;
+}
+
+static void place_taps(uint32_t index, uint32_t from, uint32_t to, taps *t)
+{
+    const double scale = (double)from / to, centre = (index + 0.5) * scale;
+    if (to >= from)
+        enlarge(centre, from, t);
+    else
+        shrink(centre, scale, from, t);
 }
 
 void position_resample(const float *in, uint32_t from, float *out, uint32_t to, uint32_t dim)
 {
     for (uint32_t row = 0; row < to; row++) {
-        uint32_t y[4];
-        double wy[4];
-        taps(row, from, to, y, wy);
+        taps y;
+        place_taps(row, from, to, &y);
         for (uint32_t column = 0; column < to; column++) {
-            uint32_t x[4];
-            double wx[4];
-            taps(column, from, to, x, wx);
+            taps x;
+            place_taps(column, from, to, &x);
             for (uint32_t c = 0; c < dim; c++) {
                 double sum = 0;
-                for (int i = 0; i < 4; i++)
-                    for (int j = 0; j < 4; j++)
-                        sum += wy[i] * wx[j] * in[((size_t)y[i] * from + x[j]) * dim + c];
+                for (uint32_t i = y.first; i <= y.last; i++)
+                    for (uint32_t j = x.first; j <= x.last; j++)
+                        sum += y.weight[i] * x.weight[j] *
+                               (double)in[((size_t)i * from + j) * dim + c];
                 *out++ = (float)sum;
             }
         }

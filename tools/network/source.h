@@ -49,8 +49,8 @@ void source_note(source *s, const char *format, ...)
 #endif
     ;
 
-/* The grid rows of a position embedding (from * from, dim) for another grid (to * to, dim): bicubic
- * with a = -0.75 and aligned pixel centres, no antialiasing, edges repeated. */
+/* The grid rows of a position embedding (from * from, dim) for another grid (to * to, dim), both of
+ * at most IVITI_MAX_TOKENS rows: bicubic, antialiased where it shrinks. */
 void position_resample(const float *in, uint32_t from, float *out, uint32_t to, uint32_t dim);
 
 #endif

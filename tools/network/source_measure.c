@@ -196,49 +196,33 @@ static bool choose_image(source *s, const network_options *options, const preset
     return true;
 }
 
-/* Grids, windows in use and token counts. */
-static bool complete_grids(source *s, report *r)
+/* Grids, windows in use and token counts. Where a grid is not larger than the window, the grid is the
+ * window; bias tables that are larger than needed are cut, those that are smaller do not fit. */
+static bool complete(source *s, report *r)
 {
     iviti_geometry *g = &s->geometry;
-    uint32_t grid = g->image_width / g->patch;
-    for (uint32_t i = 0; i < g->stages; i++) {
-        iviti_stage *stage = &g->stage[i];
-        stage->grid_width = grid;
-        stage->grid_height = grid;
-        if (g->family == IVITI_SWIN) {
-            stage->window = s->table_window[0] < grid ? s->table_window[0] : grid;
-            if (stage->window > s->table_window[i])
-                return report_fail(r,
-                                   "%s: the bias tables of stage %u are of a window of %u where "
-                                   "%u is needed",
-                                   s->c->file, (unsigned)i, (unsigned)s->table_window[i],
-                                   (unsigned)stage->window);
-            if (grid % stage->window != 0)
-                return report_fail(r,
-                                   "an image of %u gives stage %u a grid of %u, which windows of "
-                                   "%u do not divide",
-                                   (unsigned)g->image_width, (unsigned)i, (unsigned)grid,
-                                   (unsigned)stage->window);
-            if (stage->window < s->table_window[i])
-                source_note(s, "The bias tables of stage %u were cut to a window of %u.",
-                            (unsigned)i, (unsigned)stage->window);
-        }
-        if (i + 1 < g->stages && grid % 2 != 0)
-            return report_fail(r,
-                               "an image of %u gives stage %u a grid of %u, which cannot be merged "
-                               "two by two",
-                               (unsigned)g->image_width, (unsigned)i, (unsigned)grid);
-        if (iviti_stage_tokens(g, i) > IVITI_MAX_TOKENS)
-            return report_fail(r, "an image of %u in patches of %u has more than %d tokens",
-                               (unsigned)g->image_width, (unsigned)g->patch, IVITI_MAX_TOKENS);
-        grid /= 2;
-    }
-    if (g->family == IVITI_VIT && g->stage[0].grid_width != s->position_grid)
+    char text[256];
+    if (g->family == IVITI_SWIN)
+        g->stage[0].window = s->table_window[0];
+    if (iviti_geometry_complete(g, text, sizeof text) != NULL)
+        return report_fail(r, "%s with an image of %u: %s", s->c->file, (unsigned)g->image_width,
+                           text);
+    const uint32_t side = g->stage[0].grid_width;
+    if (g->family == IVITI_VIT && side != s->position_grid)
         source_note(s, "The position embedding was resampled from %u x %u to %u x %u patches.",
-                    (unsigned)s->position_grid, (unsigned)s->position_grid,
-                    (unsigned)g->stage[0].grid_width, (unsigned)g->stage[0].grid_width);
-    g->features = g->family == IVITI_VIT ? g->prefix_tokens * g->stage[0].dim
-                                         : g->stage[g->stages - 1].dim;
+                    (unsigned)s->position_grid, (unsigned)s->position_grid, (unsigned)side,
+                    (unsigned)side);
+    for (uint32_t i = 0; i < g->stages && g->family == IVITI_SWIN; i++) {
+        const uint32_t used = g->stage[i].window, trained = s->table_window[i];
+        if (used > trained)
+            return report_fail(r,
+                               "%s: the bias tables of stage %u are of a window of %u where %u is "
+                               "needed",
+                               s->c->file, (unsigned)i, (unsigned)trained, (unsigned)used);
+        if (used < trained)
+            source_note(s, "The bias tables of stage %u were cut from a window of %u to %u.",
+                        (unsigned)i, (unsigned)trained, (unsigned)used);
+    }
     return true;
 }
 
@@ -330,5 +314,5 @@ bool source_measure(source *s, const network_options *options, report *r)
         return false;
     }
     return source_check_shapes(s, r) && choose_image(s, options, &p, r) &&
-           complete_grids(s, r) && choose_preprocess(s, options, &p, r);
+           complete(s, r) && choose_preprocess(s, options, &p, r);
 }
