@@ -185,7 +185,8 @@ void one_block(const network *n, workspace *w, uint32_t block, float *x,
         uint32_t first = 0;
         for (uint32_t i = 0; i < s; i++)
             first += n->geometry.stage[i].depth;
-        const bool shifted = (block - first) % 2 == 1 && stage->window < stage->grid_width;
+        const bool shifted = (block - first) % 2 == 1 && stage->window < stage->grid_width &&
+                             stage->window < stage->grid_height;
         attend_in_windows(stage, shifted, b->position_bias, qkv, w->scores, w->window, attention);
     }
     dense(&b->proj, attention, tokens, dim, dim, proj);
