@@ -164,7 +164,7 @@ static void swin_image_size_must_be_told(void **state)
     network_free(n);
     toy_free(t);
 
-    const toy_swin tiny = { 8, 4, { 1, 1, 1, 1 }, { 1, 2, 4, 8 }, 4, 4, 7, 5 };
+    const toy_swin tiny = { 8, 4, { 1, 1, 1, 1 }, { 4, 2, 4, 8 }, 4, 4, 7, 5 };
     t = toy_microsoft_swin(&tiny, 0, "head");
     refused(t, NULL, "the width of a head");
     toy_free(t);
