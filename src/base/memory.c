@@ -3,17 +3,40 @@
  * Memory from the caller's allocator. The allocator promises 16-byte alignment and the kernels want
  * 64, so every block is a little larger than asked for.
  */
+#if defined(__linux__)
+#define _DEFAULT_SOURCE
+#include <sys/mman.h>
+#endif
+
 #include "base/memory.h"
 
 #include <stdlib.h>
 
 #include "base/checked.h"
 
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* Filling a large model page by page costs more than reading it from the disk's cache, so large blocks
+ * ask for huge pages: for those that lie wholly inside, so that no more memory is touched. */
+static void *default_allocate(void *user, size_t bytes)
+{
+    size_t rounded;
+    (void)user;
+    if (bytes < 2 * HUGE_PAGE || !iviti_align_size(bytes, HUGE_PAGE, &rounded))
+        return malloc(bytes);
+    void *const memory = aligned_alloc(HUGE_PAGE, rounded);
+    if (memory != NULL)
+        (void)madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    return memory;
+}
+#else
 static void *default_allocate(void *user, size_t bytes)
 {
     (void)user;
     return malloc(bytes);
 }
+#endif
 
 static void default_release(void *user, void *memory)
 {

@@ -9,7 +9,7 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "kernels/ref/ref.h"
+#include "kernels/kernel.h"
 #include "model/metadata.h"
 #include "model/source.h"
 #include "model/tensors.h"
@@ -189,7 +189,11 @@ static iviti_status load(workspace *w, const iviti_source *source, const iviti_a
     iviti_reader_open(r, source, allocator, &w->log, w->staging, sizeof w->staging);
     r->keep_limit = IVITI_MAX_HEADER;
     r->hole = IVITI_CHECKSUM_OFFSET;
-    r->crc32c = options->skip_checksum ? NULL : iviti_crc32c_ref;
+    if (!options->skip_checksum) {
+        iviti_kernels kernels;
+        iviti_kernels_select(&kernels, IVITI_ISA_BEST);
+        r->crc32c = kernels.crc32c;
+    }
 
     iviti_status status = iviti_metadata_read(r, w->keys, &w->metadata);
     if (status == IVITI_OK)
