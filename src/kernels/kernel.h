@@ -20,6 +20,7 @@
  *    to 64 bytes. One layout serves every instruction set, so a model is packed once.
  *  - Rows of a left operand may be read up to the next multiple of 4 columns, and no further: such
  *    rows are at least that long, and what the padding holds does not matter.
+ *  - A call may be for no rows; it then does nothing.
  *  - Nothing else outside the given extents is read, and only what is named as output is written.
  *  - Strides count elements. Rows of left operands and outputs need no alignment.
  *  - Kernels allocate nothing. Scratch is the caller's, 64-byte aligned.

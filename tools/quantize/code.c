@@ -7,6 +7,7 @@
 /* Below so many samples the extremes of what is to come lie outside what was seen. */
 #define FEW_SAMPLES 2048
 #define FEW_MARGIN  0.1
+#define LEAST_RANGE 0.05 /* of the gain */
 
 code code_new(arena *memory, size_t width)
 {
@@ -49,7 +50,7 @@ void code_round(const code *c, const float *x, size_t rows, float *out)
                 (float)(integer_of(c, i, x[r * c->width + i]) * c->scale[i] + c->offset[i]);
 }
 
-code code_per_channel(arena *memory, const float *x, size_t rows, size_t width,
+code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, const float *gain,
                       range_method method)
 {
     code c = code_new(memory, width);
@@ -66,6 +67,9 @@ code code_per_channel(arena *memory, const float *x, size_t rows, size_t width,
             const double margin = FEW_MARGIN * (r.high - r.low);
             r = (range){ r.low - margin, r.high + margin };
         }
+        const double missing = LEAST_RANGE * fabs((double)gain[i]) - (r.high - r.low);
+        if (missing > 0)
+            r = (range){ r.low - missing / 2, r.high + missing / 2 };
         code_set_asymmetric(&c, i, r);
     }
     free(h);

@@ -31,8 +31,10 @@ void code_round(const code *c, const float *x, size_t rows, float *out);
 /* The integers alone, as floats for the BLAS. */
 void code_integers(const code *c, const float *x, size_t rows, float *out);
 
-/* The best code per channel for what the columns of x (rows, width) hold. */
-code code_per_channel(arena *memory, const float *x, size_t rows, size_t width,
+/* The best code per channel for what the columns of x (rows, width) hold: the output of a LayerNorm
+ * with these gains, which is one unit of spread per unit of gain over all channels. However little of
+ * a channel was seen, its range is at least a fraction of that. */
+code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, const float *gain,
                       range_method method);
 
 #endif

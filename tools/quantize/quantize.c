@@ -190,8 +190,8 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
         return false;
 
     const code stream = quantizer_stream_code(q, stage);
-    const code norm1 = code_per_channel(&q->scratch, seen.norm1, rows, dim, method);
-    const code norm2 = code_per_channel(&q->scratch, seen.norm2, rows, dim, method);
+    const code norm1 = code_per_channel(&q->scratch, seen.norm1, rows, dim, from->norm1.gain, method);
+    const code norm2 = code_per_channel(&q->scratch, seen.norm2, rows, dim, from->norm2.gain, method);
     if (!quantize_attention(q, i, &seen, rows, &qkv, &attention))
         return false;
     to->join1 = to->join2 = identity_join;
@@ -230,7 +230,8 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
         return report_fail(q->r, "merge %u: out of memory", stage);
     if (!network_run_merge(n, stage, q->pictures, q->options->threads, x, next, normed, q->r))
         return false;
-    const code in = code_per_channel(&q->scratch, normed, rows, wide, q->options->method);
+    const code in = code_per_channel(&q->scratch, normed, rows, wide,
+                                     n->merges[stage].norm.gain, q->options->method);
     const code out = quantizer_stream_code(q, stage + 1);
     if (q->scratch.failed)
         return report_fail(q->r, "merge %u: out of memory", stage);
@@ -294,7 +295,7 @@ static bool quantize_head(quantizer *q, const float *x)
     if (!network_run_head(n, q->pictures, q->options->threads, x, logits, features, normed, q->r))
         return false;
     const code norm = code_per_channel(&q->scratch, normed, q->pictures * tokens, dim,
-                                       q->options->method);
+                                       n->norm.gain, q->options->method);
     if (q->scratch.failed)
         return report_fail(q->r, "head: out of memory");
     if (!quantize_norm(q->memory, "norm", &n->norm, n->epsilon, q->stream_scale[last],

@@ -75,7 +75,7 @@ static void begin_group(const iviti_dense *w, size_t column, size_t rows, group 
     g->bias = w->bias + column;
 
     const size_t next = (left - g->columns + IVITI_PANEL - 1) / IVITI_PANEL;
-    const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    const size_t tiles = rows ? (rows + TILE_ROWS - 1) / TILE_ROWS : 1;
     g->ahead = (const char *)g->weights + g->panels * g->depth * 64;
     g->ahead_lines = (next < TILE_PANELS ? next : TILE_PANELS) * g->depth;
     g->ahead_per_tile = (g->ahead_lines + tiles - 1) / tiles;
