@@ -98,7 +98,7 @@ static inline checkpoint_tensor *toy_find(toy *t, const char *name)
     return NULL;
 }
 
-/* ---- layers, in PyTorch's layouts ------------------------------------------------------------- */
+/* ---- layers, in PyTorch's layouts ----------------------------------------------------------- */
 
 static inline void toy_vector(toy *t, const char *name, const char *what, uint32_t block,
                               uint64_t count, float centre, float spread)
@@ -142,8 +142,8 @@ static inline void toy_norm(toy *t, const char *prefix, const char *what, uint32
     toy_vector(t, name, bias, block, width, 0.0f, 0.2f);
 }
 
-/* The patch embedding as a convolution (out, 3, patch, patch); canonical order is (out, row, column,
- * channel). */
+/* The patch embedding as a convolution (out, 3, patch, patch); canonical order is (out, row,
+ * column, channel). */
 static inline void toy_embed(toy *t, const char *prefix, uint64_t out, uint64_t patch)
 {
     char name[TOY_NAME];
@@ -167,7 +167,7 @@ static inline void toy_tokens(toy *t, const char *name, const char *what, uint64
         data[i] = 0.5f * toy_value(what, 0, first_row * width + i);
 }
 
-/* ---- whole networks --------------------------------------------------------------------------- */
+/* ---- whole networks ------------------------------------------------------------------------- */
 
 typedef struct toy_vit {
     uint64_t dim, hidden, depth, patch, grid, classes;

@@ -13,7 +13,7 @@
 #include "network/forward.h"
 #include "network_toy.h"
 
-/* ---- the independent computation --------------------------------------------------------------- */
+/* ---- the independent computation ------------------------------------------------------------ */
 
 static double *reals(size_t count)
 {
@@ -180,8 +180,7 @@ static double *slow_merge(const network *n, uint32_t stage, const double *x)
                 const size_t y = t / half * 2 + down[k], column = t % half * 2 + right[k];
                 four[(t * 4 + k) * c + i] = x[(y * side + column) * c + i];
             }
-    double *const norm =
-        slow_norm(n->merges[stage].norm, n->epsilon, four, half * half, 4 * c);
+    double *const norm = slow_norm(n->merges[stage].norm, n->epsilon, four, half * half, 4 * c);
     double *const out = slow_linear(n->merges[stage].reduction, norm, half * half, 4 * c, 2 * c);
     free(four);
     free(norm);
@@ -225,7 +224,7 @@ static double *slow_forward(const network *n, const uint8_t *pixels)
     return logits;
 }
 
-/* ---- comparison --------------------------------------------------------------------------------- */
+/* ---- comparison ----------------------------------------------------------------------------- */
 
 #define TOLERANCE 2e-5 /* of the largest value: float against double */
 
@@ -301,8 +300,8 @@ static void check_block(const network *n, uint32_t block, size_t count, float *x
     const size_t tokens = network_tokens_of(n, block), c = tokens * s->dim;
     const size_t hidden = tokens * s->hidden;
     const network_capture v = {
-        floats(count * c), floats(count * 3 * c), floats(count * c),
-        floats(count * c), floats(count * c),     floats(count * c),
+        floats(count * c),      floats(count * 3 * c),  floats(count * c),
+        floats(count * c),      floats(count * c),      floats(count * c),
         floats(count * hidden), floats(count * hidden), floats(count * c),
     };
     report r = { "" };
@@ -381,7 +380,7 @@ static void check_network(network *n)
     network_free(n);
 }
 
-/* ---- tests --------------------------------------------------------------------------------------- */
+/* ---- tests ---------------------------------------------------------------------------------- */
 
 static void vit_is_what_the_paper_says(void **state)
 {
@@ -403,11 +402,11 @@ static void distilled_vit_averages_two_heads(void **state)
 static void swin_shifts_and_masks_its_windows(void **state)
 {
     (void)state;
-    check_network(map(toy_microsoft_swin(&toy_small_swin, 0, "head"),
-                      &(network_options){ .image = 32 }));
+    check_network(
+        map(toy_microsoft_swin(&toy_small_swin, 0, "head"), &(network_options){ .image = 32 }));
     /* the last stage's grid is smaller than the window */
-    check_network(map(toy_microsoft_swin(&toy_small_swin, 0, "head"),
-                      &(network_options){ .image = 16 }));
+    check_network(
+        map(toy_microsoft_swin(&toy_small_swin, 0, "head"), &(network_options){ .image = 16 }));
     /* an odd window, four stages */
     const toy_swin odd = { 8, 4, { 2, 2, 2, 2 }, { 1, 1, 2, 4 }, 3, 2, 3, 5 };
     check_network(map(toy_microsoft_swin(&odd, 0, "head"), &(network_options){ .image = 48 }));

@@ -10,7 +10,7 @@
 #include "network/dialect.h"
 #include "network_toy.h"
 
-/* ---- ViT in the other namings ------------------------------------------------------------------ */
+/* ---- ViT in the other namings --------------------------------------------------------------- */
 
 static toy *huggingface_vit(const toy_vit *v, const char *prefix)
 {
@@ -129,7 +129,7 @@ static toy *google_vit(const toy_vit *v, uint64_t heads, const char *prefix)
     return t;
 }
 
-/* ---- Swin in the other namings ----------------------------------------------------------------- */
+/* ---- Swin in the other namings -------------------------------------------------------------- */
 
 static toy *huggingface_swin(const toy_swin *v)
 {
@@ -202,7 +202,7 @@ static toy *torchvision_swin(const toy_swin *v)
     return t;
 }
 
-/* ---- comparison -------------------------------------------------------------------------------- */
+/* ---- comparison ----------------------------------------------------------------------------- */
 
 static network *map(toy *t, const network_options *options)
 {
@@ -362,10 +362,9 @@ static void two_heads_become_one(void **state)
             assert_true(n->head.weight[o * 2 * c + c + i] ==
                         0.5f * (0.3f * toy_value("head 2", 0, o * c + i)));
         }
-        assert_float_equal(n->head.bias[o],
-                           0.05f * toy_value("head bias", 0, o) +
-                               0.05f * toy_value("head 2 bias", 0, o),
-                           1e-8f);
+        assert_float_equal(
+            n->head.bias[o],
+            0.05f * toy_value("head bias", 0, o) + 0.05f * toy_value("head 2 bias", 0, o), 1e-8f);
     }
     for (size_t i = 0; i < c; i++)
         assert_true(n->prefix[c + i] ==

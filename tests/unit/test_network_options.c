@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "network/dialect.h"
+#include "network/preset.h"
 #include "network/source.h"
 #include "network_toy.h"
 
@@ -46,7 +47,7 @@ static toy *small_swin(void)
     return toy_microsoft_swin(&toy_small_swin, 0, "head");
 }
 
-/* ---- heads --------------------------------------------------------------------------------------- */
+/* ---- heads ---------------------------------------------------------------------------------- */
 
 static void heads_are_never_a_bad_guess(void **state)
 {
@@ -89,7 +90,7 @@ static void swin_heads_come_from_the_tables(void **state)
     toy_free(t);
 }
 
-/* ---- image size ---------------------------------------------------------------------------------- */
+/* ---- image size ----------------------------------------------------------------------------- */
 
 static void positions_are_resampled(void **state)
 {
@@ -196,7 +197,7 @@ static void large_tables_are_cut_to_the_window(void **state)
     toy_free(t);
 }
 
-/* ---- preprocessing -------------------------------------------------------------------------------- */
+/* ---- preprocessing -------------------------------------------------------------------------- */
 
 static const toy_vit plain_224 = { 192, 64, 1, 16, 14, 3, false, false, false };
 
@@ -253,6 +254,37 @@ static void sizes_scale_with_the_image(void **state)
     toy_free(t);
 }
 
+static void torchvision_preset_follows_the_model(void **state)
+{
+    (void)state;
+    static const struct expected {
+        uint32_t dim, third_depth, resize; /* Swin where there is a depth */
+        uint32_t patch, image;
+        iviti_interpolation interpolation;
+    } expected[] = {
+        { 768, 0, 256, 16, 224, IVITI_BILINEAR },  { 1024, 0, 242, 16, 224, IVITI_BILINEAR },
+        { 1024, 0, 256, 32, 224, IVITI_BILINEAR }, { 768, 0, 384, 16, 384, IVITI_BICUBIC },
+        { 1280, 0, 224, 14, 224, IVITI_BICUBIC },  { 1280, 0, 518, 14, 518, IVITI_BICUBIC },
+        { 96, 6, 232, 4, 224, IVITI_BICUBIC },     { 96, 18, 246, 4, 224, IVITI_BICUBIC },
+        { 128, 18, 238, 4, 224, IVITI_BICUBIC },
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const struct expected *e = &expected[i];
+        iviti_geometry g = { .family = e->third_depth != 0 ? IVITI_SWIN : IVITI_VIT,
+                             .image_width = e->image,
+                             .patch = e->patch,
+                             .stages = e->third_depth != 0 ? 4 : 1 };
+        g.stage[0].dim = e->dim;
+        g.stage[2].depth = e->third_depth;
+        preset p = *preset_find("torchvision");
+        preset_adapt_torchvision(&p, &g);
+        const iviti_preprocess got = preset_preprocess(&p, e->image);
+        assert_int_equal(got.fit, IVITI_FIT_CROP);
+        assert_int_equal(got.resize, e->resize);
+        assert_int_equal(got.interpolation, e->interpolation);
+    }
+}
+
 static void options_override_the_preset(void **state)
 {
     (void)state;
@@ -301,7 +333,7 @@ static void file_names_tell_what_tensors_do_not(void **state)
     toy_free(t);
 }
 
-/* ---- refusals -------------------------------------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------------------------------- */
 
 static void unsupported_networks_are_named(void **state)
 {
@@ -339,13 +371,15 @@ static void left_over_tensors_are_named(void **state)
     toy_add(t, "head_bn.num_batches_tracked", 0, NULL);
     network_free(map(t, &two_heads));
     toy_add(t, "blocks.1.adapter.weight", 1, (const uint64_t[]){ 2 });
-    refused(t, &two_heads, "1 tensor has no place in a ViT of the timm naming: "
-                           "blocks.1.adapter.weight");
+    refused(t, &two_heads,
+            "1 tensor has no place in a ViT of the timm naming: "
+            "blocks.1.adapter.weight");
     toy_add(t, "a", 1, (const uint64_t[]){ 2 });
     toy_add(t, "b", 1, (const uint64_t[]){ 2 });
     toy_add(t, "c", 1, (const uint64_t[]){ 2 });
-    refused(t, &two_heads, "4 tensors have no place in a ViT of the timm naming: a, b, "
-                           "blocks.1.adapter.weight, ...");
+    refused(t, &two_heads,
+            "4 tensors have no place in a ViT of the timm naming: a, b, "
+            "blocks.1.adapter.weight, ...");
     toy_free(t);
     /* a block beyond a gap is not silently dropped */
     t = small_vit();
@@ -357,8 +391,12 @@ static void left_over_tensors_are_named(void **state)
 static void missing_tensors_are_named(void **state)
 {
     (void)state;
-    static const char *const names[] = { "cls_token", "pos_embed", "norm.bias", "head.bias",
-                                         "blocks.1.attn.proj.weight", "blocks.2.mlp.fc2.bias",
+    static const char *const names[] = { "cls_token",
+                                         "pos_embed",
+                                         "norm.bias",
+                                         "head.bias",
+                                         "blocks.1.attn.proj.weight",
+                                         "blocks.2.mlp.fc2.bias",
                                          "patch_embed.proj.bias" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char sentence[TOY_NAME];
@@ -475,7 +513,7 @@ static void too_many_blocks_are_refused(void **state)
     toy_free(t);
 }
 
-/* ---- I-ViT ------------------------------------------------------------------------------------------ */
+/* ---- I-ViT ---------------------------------------------------------------------------------- */
 
 static void ivit_buffers_are_seen_and_passed_over(void **state)
 {
@@ -509,6 +547,7 @@ int main(void)
         cmocka_unit_test(large_tables_are_cut_to_the_window),
         cmocka_unit_test(presets_are_those_of_the_trainings),
         cmocka_unit_test(sizes_scale_with_the_image),
+        cmocka_unit_test(torchvision_preset_follows_the_model),
         cmocka_unit_test(options_override_the_preset),
         cmocka_unit_test(file_names_tell_what_tensors_do_not),
         cmocka_unit_test(unsupported_networks_are_named),

@@ -234,7 +234,7 @@ static void swin_in_every_dialect(void **state)
                 "images/cifar10-1000", &(network_options){ .image = 32 });
 }
 
-#define DEIT "models/deit_tiny/deit_tiny_patch16_224.safetensors"
+#define DEIT        "models/deit_tiny/deit_tiny_patch16_224.safetensors"
 #define DEIT_LOGITS "golden/models/deit_tiny_fp32_logits.safetensors"
 
 static void deit_on_given_pixels(void **state)

@@ -37,8 +37,7 @@ static void gather(const float *scores, const float *qkv, size_t stride, size_t 
                    size_t tokens, float *out, size_t out_stride)
 {
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)tokens, (int)width, (int)tokens,
-                1.0f, scores, (int)tokens, qkv + 2 * dim, (int)stride, 0.0f, out,
-                (int)out_stride);
+                1.0f, scores, (int)tokens, qkv + 2 * dim, (int)stride, 0.0f, out, (int)out_stride);
 }
 
 void attend_globally(const iviti_stage *stage, size_t tokens, const float *qkv, float *scores,
@@ -54,7 +53,7 @@ void attend_globally(const iviti_stage *stage, size_t tokens, const float *qkv, 
     }
 }
 
-/* ---- windows ---------------------------------------------------------------------------------- */
+/* ---- windows -------------------------------------------------------------------------------- */
 
 /* Which side of the border, where a shifted grid was wrapped around, a row or column lies on. */
 static uint32_t region(uint32_t at, uint32_t grid, uint32_t window, uint32_t shift)

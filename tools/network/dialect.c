@@ -45,10 +45,11 @@ static bool find_dialect(source *s, report *r)
         return report_fail(r, "%s %s (tensor %s)", s->c->file, why, key);
     s->map = keymap_detect(s->c, &s->prefix);
     if (s->map == NULL)
-        return report_fail(r,
-                           "%s: the names of its %zu tensors (%.80s, ...) are those of no ViT, DeiT "
-                           "or Swin that is known",
-                           s->c->file, s->c->count, s->c->count > 0 ? s->c->tensors[0].name : "");
+        return report_fail(
+            r,
+            "%s: the names of its %zu tensors (%.80s, ...) are those of no ViT, DeiT "
+            "or Swin that is known",
+            s->c->file, s->c->count, s->c->count > 0 ? s->c->tensors[0].name : "");
     s->ivit = network_is_ivit(s->c);
     return true;
 }

@@ -25,7 +25,7 @@ uint32_t network_tokens_of(const network *n, uint32_t block)
     return iviti_stage_tokens(&n->geometry, network_stage_of(n, block));
 }
 
-/* ---- sharing out ------------------------------------------------------------------------------ */
+/* ---- sharing out ---------------------------------------------------------------------------- */
 
 /* One step for one picture: a job's work, with the job's own data behind `data`. */
 typedef void (*picture_step)(const network *n, workspace *w, size_t picture, const void *data);
@@ -35,7 +35,7 @@ typedef struct job {
     picture_step step;
     const void *data;
     size_t count;
-    atomic_size_t next;    /* the first picture that nobody has taken */
+    atomic_size_t next; /* the first picture that nobody has taken */
     atomic_bool no_memory;
 } job;
 
@@ -75,7 +75,7 @@ static bool share_out(const network *n, picture_step step, const void *data, siz
     return true;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------ */
+/* ---- steps ---------------------------------------------------------------------------------- */
 
 static float *row(float *base, size_t index, size_t width)
 {
@@ -101,8 +101,8 @@ static void embed_step(const network *n, workspace *w, size_t i, const void *dat
               row(d->patches, i, (tokens - g->prefix_tokens) * dim));
 }
 
-bool network_embed(const network *n, const uint8_t *pixels, size_t count, unsigned threads, float *x,
-                   float *patches, report *r)
+bool network_embed(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
+                   float *x, float *patches, report *r)
 {
     const embed_data d = { pixels, x, patches };
     return share_out(n, embed_step, &d, count, threads, r);
@@ -187,7 +187,7 @@ bool network_run_head(const network *n, size_t count, unsigned threads, const fl
     return share_out(n, head_step, &d, count, threads, r);
 }
 
-/* ---- whole passes ----------------------------------------------------------------------------- */
+/* ---- whole passes --------------------------------------------------------------------------- */
 
 static void forward_step(const network *n, workspace *w, size_t i, const void *data)
 {

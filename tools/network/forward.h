@@ -34,8 +34,8 @@ typedef struct network_capture {
 /* Pixels (count, image_height, image_width, 3) to the stream x (count * tokens, dim).
  * patches (count * grid, dim), may be NULL: the patch embedding's output by itself, before the
  * position (ViT) or the LayerNorm (Swin). */
-bool network_embed(const network *n, const uint8_t *pixels, size_t count, unsigned threads, float *x,
-                   float *patches, report *r);
+bool network_embed(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
+                   float *x, float *patches, report *r);
 
 /* Block `block` of all stages, in place: x (count * tokens, C). capture may be NULL. */
 bool network_run_block(const network *n, uint32_t block, size_t count, unsigned threads, float *x,
@@ -47,7 +47,7 @@ bool network_run_merge(const network *n, uint32_t stage, size_t count, unsigned 
                        const float *x, float *out, float *norm, report *r);
 
 /* x (count * tokens of the last stage, C) to logits (count, classes).
- * norm, may be NULL: the normalised tokens; ViT (count * prefix_tokens, C), Swin (count * tokens, C).
+ * norm, may be NULL: the normalised tokens, ViT (count * prefix_tokens, C), Swin all.
  * features (count, features), may be NULL: what enters the classifier (Swin: the mean of norm). */
 bool network_run_head(const network *n, size_t count, unsigned threads, const float *x,
                       float *logits, float *features, float *norm, report *r);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 static float *take(float *base, size_t *used, size_t count)
 {
@@ -67,7 +67,7 @@ void workspace_free(workspace *w)
     w->arena = NULL;
 }
 
-/* ---- layers ----------------------------------------------------------------------------------- */
+/* ---- layers --------------------------------------------------------------------------------- */
 
 void dense(const network_linear *linear, const float *x, size_t rows, size_t in, size_t out,
            float *y)
@@ -113,7 +113,7 @@ static void add(float *x, const float *branch, size_t count)
         x[i] += branch[i];
 }
 
-/* ---- embedding -------------------------------------------------------------------------------- */
+/* ---- embedding ------------------------------------------------------------------------------ */
 
 /* Patches row by row, RGB interleaved, of pixels normalised as (u / 255 - mean) / std. */
 static void extract_patches(const network *n, const uint8_t *pixels, float *patches)
@@ -153,7 +153,7 @@ void one_embed(const network *n, workspace *w, const uint8_t *pixels, float *x, 
     add(x + prefix, n->position, grid * dim);
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------- */
+/* ---- blocks --------------------------------------------------------------------------------- */
 
 /* Where a step writes: to the capture if somebody wants it, else to the workspace. */
 static float *choose(float *captured, float *own)
@@ -201,7 +201,7 @@ void one_block(const network *n, workspace *w, uint32_t block, float *x,
     add(x, fc2, tokens * dim);
 }
 
-/* ---- merging and the head --------------------------------------------------------------------- */
+/* ---- merging and the head ------------------------------------------------------------------- */
 
 /* Four neighbours side by side, down before right, normalised and reduced. */
 void one_merge(const network *n, workspace *w, uint32_t stage, const float *x, float *out,

@@ -220,7 +220,8 @@ static const struct placeholder *placeholder_at(const char *pattern)
     return NULL;
 }
 
-/* Writes the key of one spelling; returns where the next spelling begins, or NULL after the last. */
+/* Writes the key of one spelling; returns where the next spelling begins, or NULL after the last.
+ */
 static const char *expand(const char *pattern, const char *prefix, const char *word, place at,
                           char name[KEY_BYTES])
 {

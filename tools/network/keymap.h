@@ -49,9 +49,10 @@ typedef enum module_kind {
 
 module_kind module_kind_of(module m);
 
-/* A key is a pattern, which follows the prefix unless it begins with `^`: `*` stands for the word of
- * weight or bias, {block} for the number of the block in its stage, {stage}, {stage+1}, {2stage+1},
- * {2stage+2} for the stage counted from 0; `|` separates spellings that different versions used. */
+/* A key is a pattern, which follows the prefix unless it begins with `^`: `*` stands for the word
+ * of weight or bias, {block} for the number of the block in its stage, {stage}, {stage+1},
+ * {2stage+1}, {2stage+2} for the stage counted from 0; `|` separates spellings that different
+ * versions used. */
 typedef struct keymap {
     const char *name;
     iviti_family family;
@@ -70,16 +71,16 @@ typedef struct place {
 
 #define KEY_BYTES (CHECKPOINT_MAX_NAME + 1)
 
-/* The tensor of that module, or NULL; `name` gets the key that was looked for (the first spelling if
- * none is there), or "" where the dialect has no such module. */
+/* The tensor of that module, or NULL; `name` gets the key that was looked for (the first spelling
+ * if none is there), or "" where the dialect has no such module. */
 const checkpoint_tensor *keymap_find(const keymap *k, const char *prefix, const checkpoint *c,
                                      module m, bool bias, place at, char name[KEY_BYTES]);
 
 /* The dialect of a checkpoint and its prefix, or NULL. */
 const keymap *keymap_detect(const checkpoint *c, const char **prefix);
 
-/* A sentence's end that says why a network with such a key cannot be taken ("is a Swin V2..."), with
- * the key in *key; NULL where no key is of a kind known to be unsupported. */
+/* A sentence's end that says why a network with such a key cannot be taken ("is a Swin V2..."),
+ * with the key in *key; NULL where no key is of a kind known to be unsupported. */
 const char *keymap_refusal(const checkpoint *c, const char **key);
 
 /* Whether a key that no module claims may be passed over: buffers that are recomputed, and parts

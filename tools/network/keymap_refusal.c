@@ -51,17 +51,23 @@ static const struct refusal {
 static const char *const ignorable[] = {
     "relative_position_index", /* recomputed */
     "relative_coords_table",
-    "attn_mask",               /* recomputed */
+    "attn_mask", /* recomputed */
     "num_batches_tracked",
-    "mask_token",              /* of masked pre-training */
-    "pooler",                  /* not on the way to the classifier */
+    "mask_token", /* of masked pre-training */
+    "pooler",     /* not on the way to the classifier */
     "position_ids",
 };
 
 /* What I-ViT's code stores beside the weights. */
 static const char *const ivit_buffers[] = {
-    "act_scaling_factor", "fc_scaling_factor", "conv_scaling_factor", "norm_scaling_factor",
-    "weight_integer",     "bias_integer",      "min_val",             "max_val",
+    "act_scaling_factor",
+    "fc_scaling_factor",
+    "conv_scaling_factor",
+    "norm_scaling_factor",
+    "weight_integer",
+    "bias_integer",
+    "min_val",
+    "max_val",
 };
 
 static bool is_border(char c)

@@ -21,38 +21,38 @@ typedef struct network_linear {
 
 typedef struct network_block {
     network_norm norm1;
-    network_linear qkv;          /* (3C, C): q, k, v rows, each heads-major */
-    float *position_bias;        /* Swin: ((2w-1)^2, heads), w the window actually used by the stage */
-    network_linear proj;         /* LayerScale and LV-ViT's 1/2 already folded into it */
+    network_linear qkv;   /* (3C, C): q, k, v rows, each heads-major */
+    float *position_bias; /* Swin: ((2w-1)^2, heads), w the window actually used by the stage */
+    network_linear proj;  /* LayerScale and LV-ViT's 1/2 already folded into it */
     network_norm norm2;
     network_linear fc1;
     network_linear fc2;
 } network_block;
 
 typedef struct network_merge {
-    network_norm norm;           /* (4C) order (0,0), (1,0), (0,1), (1,1) as (row, column) */
-    network_linear reduction;    /* (2C, 4C) */
+    network_norm norm;        /* (4C) order (0,0), (1,0), (0,1), (1,1) as (row, column) */
+    network_linear reduction; /* (2C, 4C) */
 } network_merge;
 
 typedef struct network {
-    iviti_geometry geometry;     /* complete, with preprocess; operators are left to the quantiser */
-    char dialect[48];            /* "timm", "huggingface", ... for people */
-    char preset[24];             /* the preprocessing preset that was taken, before overrides */
-    char note[512];              /* what was inferred rather than read, in sentences; may be empty */
-    double epsilon;              /* of every LayerNorm */
-    float mean[3], std[3];       /* in units of 1 (pixel / 255) */
+    iviti_geometry geometry; /* complete, with preprocess; operators are left to the quantiser */
+    char dialect[48];        /* "timm", "huggingface", ... for people */
+    char preset[24];         /* the preprocessing preset that was taken, before overrides */
+    char note[512];          /* what was inferred rather than read, in sentences; may be empty */
+    double epsilon;          /* of every LayerNorm */
+    float mean[3], std[3];   /* in units of 1 (pixel / 255) */
 
-    network_linear embed;        /* (C, patch * patch * 3): patch rows, RGB interleaved, as the model
-                                    file has them; on pixels that are already normalised */
-    float *prefix;               /* (prefix_tokens, C): tokens with their positions added */
-    float *position;             /* ViT: (grid, C), added to the patches */
-    network_norm embed_norm;     /* Swin, or NULL pointers */
-    network_block *blocks;       /* (depth) */
-    network_merge *merges;       /* (stages - 1) */
+    network_linear embed;    /* (C, patch * patch * 3): patch rows, RGB interleaved, as the model
+                                file has them; on pixels that are already normalised */
+    float *prefix;           /* (prefix_tokens, C): tokens with their positions added */
+    float *position;         /* ViT: (grid, C), added to the patches */
+    network_norm embed_norm; /* Swin, or NULL pointers */
+    network_block *blocks;   /* (depth) */
+    network_merge *merges;   /* (stages - 1) */
     network_norm norm;
-    network_linear head;         /* (classes, features): two heads of a distilled DeiT side by side,
-                                    each halved */
-    void *arena;                 /* everything above, freed by network_free */
+    network_linear head; /* (classes, features): two heads of a distilled DeiT side by side,
+                            each halved */
+    void *arena;         /* everything above, freed by network_free */
 } network;
 
 void network_free(network *n);

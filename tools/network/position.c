@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Position embeddings of one grid for another. Enlarging is the plain bicubic interpolation of
- * PyTorch, which fine-tuning at larger sizes was done with (a = -0.75, edges repeated). Shrinking is
- * the antialiased one (a = -0.5, the kernel as wide as an output is apart, weights that sum to 1).
- * Both align the grids' outer edges, not their corner centres.
+ * PyTorch, which fine-tuning at larger sizes was done with (a = -0.75, edges repeated). Shrinking
+ * is antialiased (a = -0.5, a kernel as wide as outputs are apart, weights that sum to 1). Both
+ * align the grids' outer edges, not their corner centres.
  */
 #include "network/source.h"
 

@@ -10,28 +10,28 @@
 
 #include "network/dialect.h"
 
-#define IMAGENET_MEAN { 0.485f, 0.456f, 0.406f }
-#define IMAGENET_STD  { 0.229f, 0.224f, 0.225f }
-#define HALF          { 0.5f, 0.5f, 0.5f }
+static const float imagenet_mean[3] = { 0.485f, 0.456f, 0.406f };
+static const float imagenet_std[3] = { 0.229f, 0.224f, 0.225f };
+static const float half[3] = { 0.5f, 0.5f, 0.5f };
 
 /* Pictures of at most this side are not cut out of larger ones: both sides become the network's. */
 #define SMALL_IMAGE 64
 
 static const preset presets[] = {
-    { "deit", IVITI_FIT_CROP, 256, 0, IVITI_BICUBIC, IMAGENET_MEAN, IMAGENET_STD, 0, 0 },
-    { "deit-timm", IVITI_FIT_CROP, 248, 384, IVITI_BICUBIC, IMAGENET_MEAN, IMAGENET_STD, 0, 0 },
-    { "deit3", IVITI_FIT_CROP, 248, 384, IVITI_BICUBIC, IMAGENET_MEAN, IMAGENET_STD, 0, 0 },
-    { "vit-augreg", IVITI_FIT_CROP, 248, 384, IVITI_BICUBIC, HALF, HALF, 0, 0 },
-    { "swin", IVITI_FIT_CROP, 256, 384, IVITI_BICUBIC, IMAGENET_MEAN, IMAGENET_STD, 0, 0 },
-    { "swin-timm", IVITI_FIT_CROP, 248, 384, IVITI_BICUBIC, IMAGENET_MEAN, IMAGENET_STD, 0, 0 },
-    { "torchvision", IVITI_FIT_CROP, 256, 384, IVITI_BILINEAR, IMAGENET_MEAN, IMAGENET_STD, 0, 0 },
-    { "torchvision-swag", IVITI_FIT_CROP, 224, 0, IVITI_BICUBIC, IMAGENET_MEAN, IMAGENET_STD, 0,
+    { "deit", IVITI_FIT_CROP, 256, 0, IVITI_BICUBIC, imagenet_mean, imagenet_std, 0, 0 },
+    { "deit-timm", IVITI_FIT_CROP, 248, 384, IVITI_BICUBIC, imagenet_mean, imagenet_std, 0, 0 },
+    { "deit3", IVITI_FIT_CROP, 248, 384, IVITI_BICUBIC, imagenet_mean, imagenet_std, 0, 0 },
+    { "vit-augreg", IVITI_FIT_CROP, 248, 384, IVITI_BICUBIC, half, half, 0, 0 },
+    { "swin", IVITI_FIT_CROP, 256, 384, IVITI_BICUBIC, imagenet_mean, imagenet_std, 0, 0 },
+    { "swin-timm", IVITI_FIT_CROP, 248, 384, IVITI_BICUBIC, imagenet_mean, imagenet_std, 0, 0 },
+    { "torchvision", IVITI_FIT_CROP, 256, 384, IVITI_BILINEAR, imagenet_mean, imagenet_std, 0, 0 },
+    { "torchvision-swag", IVITI_FIT_CROP, 224, 0, IVITI_BICUBIC, imagenet_mean, imagenet_std, 0,
       0 },
-    { "hf-vit", IVITI_FIT_SQUASH, 0, 0, IVITI_BILINEAR, HALF, HALF, 0, 0 },
-    { "hf-deit", IVITI_FIT_CROP, 256, 0, IVITI_BICUBIC, IMAGENET_MEAN, IMAGENET_STD, 0, 0 },
-    { "hf-swin", IVITI_FIT_SQUASH, 0, 0, IVITI_BICUBIC, IMAGENET_MEAN, IMAGENET_STD, 0, 0 },
-    { "cifar10", IVITI_FIT_SQUASH, 0, 0, IVITI_BICUBIC, IMAGENET_MEAN, IMAGENET_STD, 32, 0 },
-    { "digits", IVITI_FIT_SQUASH, 0, 0, IVITI_BILINEAR, HALF, HALF, 28, 2 },
+    { "hf-vit", IVITI_FIT_SQUASH, 0, 0, IVITI_BILINEAR, half, half, 0, 0 },
+    { "hf-deit", IVITI_FIT_CROP, 256, 0, IVITI_BICUBIC, imagenet_mean, imagenet_std, 0, 0 },
+    { "hf-swin", IVITI_FIT_SQUASH, 0, 0, IVITI_BICUBIC, imagenet_mean, imagenet_std, 0, 0 },
+    { "cifar10", IVITI_FIT_SQUASH, 0, 0, IVITI_BICUBIC, imagenet_mean, imagenet_std, 32, 0 },
+    { "digits", IVITI_FIT_SQUASH, 0, 0, IVITI_BILINEAR, half, half, 28, 2 },
 };
 
 const preset *preset_find(const char *name)
@@ -52,7 +52,9 @@ void preset_adapt_torchvision(preset *p, const iviti_geometry *g)
 {
     const iviti_stage *first = &g->stage[0];
     if (g->family == IVITI_VIT) {
-        if (first->dim == 1024 && g->patch == 16)
+        if (g->image_width >= 384 || g->patch == 14)
+            *p = *preset_find("torchvision-swag"); /* there are no others of these shapes */
+        else if (first->dim == 1024 && g->patch == 16)
             p->resize = 242;
         return;
     }

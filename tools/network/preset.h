@@ -11,12 +11,12 @@
 typedef struct preset {
     const char *name;
     iviti_fit fit;
-    uint32_t resize;                   /* shorter side for pictures of 224, scaled for others */
-    uint32_t whole_from;               /* from this size on the whole shorter side; 0: never */
+    uint32_t resize;     /* shorter side for pictures of 224, scaled for others */
+    uint32_t whole_from; /* from this size on the whole shorter side; 0: never */
     iviti_interpolation interpolation;
-    float mean[3], std[3];
-    uint32_t image;                    /* where the checkpoint does not tell; 0: none */
-    uint32_t heads;                    /* likewise */
+    const float *mean, *std; /* (3) */
+    uint32_t image;          /* where the checkpoint does not tell; 0: none */
+    uint32_t heads;          /* likewise */
 } preset;
 
 const preset *preset_find(const char *name); /* NULL if there is none */

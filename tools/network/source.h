@@ -19,14 +19,14 @@ typedef struct source {
     const keymap *map;
     const char *prefix;
     bool ivit;
-    bool *used;                    /* (c->count) */
+    bool *used; /* (c->count) */
     source_layer once[MODULE_COUNT];
     source_layer block[IVITI_MAX_BLOCKS][MODULE_COUNT];
     source_layer merge[IVITI_MAX_STAGES][MODULE_COUNT];
     iviti_geometry geometry;
     uint32_t table_window[IVITI_MAX_STAGES]; /* side of the window that the bias tables are of */
-    uint32_t position_grid;        /* side of the grid that the position embedding is of */
-    bool position_has_prefix;      /* its first rows belong to the prefix tokens */
+    uint32_t position_grid;   /* side of the grid that the position embedding is of */
+    bool position_has_prefix; /* its first rows belong to the prefix tokens */
     double epsilon;
     char preset[24];
     float mean[3], std[3];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Finds the tensor of every module under the dialect's names; what is missing or left over is named.
+ * Finds the tensor of every module under the dialect's names; what is missing or left over is
+ * named.
  */
 #include "network/source.h"
 
@@ -74,9 +75,8 @@ static bool collect(source *s, module m, place at, source_layer *layer, report *
         return true;
     layer->bias = keymap_find(s->map, s->prefix, s->c, m, true, at, name);
     if (layer->bias == NULL)
-        return may_lack_bias(m) ||
-               report_fail(r, "%s: tensor %s of the %s naming is missing", s->c->file, name,
-                           s->map->name);
+        return may_lack_bias(m) || report_fail(r, "%s: tensor %s of the %s naming is missing",
+                                               s->c->file, name, s->map->name);
     mark(s, layer->bias);
     return check_type(s, layer->bias, r);
 }
@@ -137,8 +137,7 @@ static bool check_left_over(const source *s, report *r)
     }
     if (count == 0)
         return true;
-    return report_fail(r,
-                       "%s: %zu tensor%s no place in a %s of the %s naming: %s%s", s->c->file,
+    return report_fail(r, "%s: %zu tensor%s no place in a %s of the %s naming: %s%s", s->c->file,
                        count, count == 1 ? " has" : "s have",
                        s->geometry.family == IVITI_SWIN ? "Swin" : "ViT", s->map->name, names,
                        count > 3 ? ", ..." : "");
@@ -163,8 +162,7 @@ bool source_collect(source *s, report *r)
         for (module m = MODULE_FIRST_MERGE; m < MODULE_COUNT; m++)
             if (!collect(s, m, (place){ stage, 0 }, &s->merge[stage][m], r))
                 return false;
-    if (s->once[MODULE_HEAD_DISTILL].weight != NULL &&
-        s->once[MODULE_DISTILL_TOKEN].weight == NULL)
+    if (s->once[MODULE_HEAD_DISTILL].weight != NULL && s->once[MODULE_DISTILL_TOKEN].weight == NULL)
         return report_fail(r, "%s: there is a distillation head without a distillation token",
                            s->c->file);
     return check_scales(s, r) && check_left_over(s, r);

@@ -71,7 +71,7 @@ static void lay_out(network *n, arena *a)
     n->head = take_linear(a, g->classes, g->features);
 }
 
-/* ---- reading one tensor ---------------------------------------------------------------------- */
+/* ---- reading one tensor --------------------------------------------------------------------- */
 
 typedef struct reader {
     const source *s;
@@ -84,7 +84,8 @@ static bool read_tensor(const reader *in, const checkpoint_tensor *t, float *out
     checkpoint_to_float(t, out);
     for (uint64_t i = 0; i < t->count; i++)
         if (!isfinite(out[i]))
-            return report_fail(in->r, "%s: tensor %s holds a value that is not finite (element %llu)",
+            return report_fail(in->r,
+                               "%s: tensor %s holds a value that is not finite (element %llu)",
                                in->s->c->file, t->name, (unsigned long long)i);
     return true;
 }
@@ -134,7 +135,7 @@ static bool read_embed(const reader *in, network *n)
     return true;
 }
 
-/* ---- ViT's tokens ----------------------------------------------------------------------------- */
+/* ---- ViT's tokens --------------------------------------------------------------------------- */
 
 static bool read_tokens(const reader *in, network *n)
 {
@@ -162,7 +163,7 @@ static bool read_tokens(const reader *in, network *n)
     return true;
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------- */
+/* ---- blocks --------------------------------------------------------------------------------- */
 
 /* q, k and v of one matrix, or of three put below each other. */
 static bool read_qkv(const reader *in, const source_layer *layers, size_t c, network_linear qkv)
@@ -211,9 +212,9 @@ static bool read_block(const reader *in, const source_layer *layers, const iviti
 {
     const size_t c = stage->dim, hidden = stage->hidden;
     return read_norm(in, &layers[MODULE_NORM1], &b->norm1) && read_qkv(in, layers, c, b->qkv) &&
-           (b->position_bias == NULL || read_table(in, &layers[MODULE_BIAS_TABLE], table_window,
-                                                   stage->window, stage->heads,
-                                                   b->position_bias)) &&
+           (b->position_bias == NULL ||
+            read_table(in, &layers[MODULE_BIAS_TABLE], table_window, stage->window, stage->heads,
+                       b->position_bias)) &&
            read_linear(in, &layers[MODULE_PROJ], c, c, b->proj.weight, b->proj.bias) &&
            fold_scale(in, &layers[MODULE_SCALE1], c, c, b->proj) &&
            read_norm(in, &layers[MODULE_NORM2], &b->norm2) &&
@@ -222,7 +223,7 @@ static bool read_block(const reader *in, const source_layer *layers, const iviti
            fold_scale(in, &layers[MODULE_SCALE2], c, hidden, b->fc2);
 }
 
-/* ---- the head --------------------------------------------------------------------------------- */
+/* ---- the head ------------------------------------------------------------------------------- */
 
 /* Logits of a distilled DeiT are the mean of two heads, one on each prefix token; where there is
  * only one head the distillation token has no say. */
@@ -282,16 +283,16 @@ static size_t scratch_floats(const source *s)
     for (size_t i = 0; i < s->c->count; i++)
         if (s->used[i] && s->c->tensors[i].count > most)
             most = (size_t)s->c->tensors[i].count;
-    const size_t head = 2 * (size_t)s->geometry.features * s->geometry.classes +
-                        s->geometry.classes;
+    const size_t head =
+        2 * (size_t)s->geometry.features * s->geometry.classes + s->geometry.classes;
     return most > head ? most : head;
 }
 
 static network *allocate(const source *s)
 {
     const iviti_geometry *g = &s->geometry;
-    const size_t structs = sizeof(network) + g->depth * sizeof(network_block) +
-                           g->stages * sizeof(network_merge);
+    const size_t structs =
+        sizeof(network) + g->depth * sizeof(network_block) + g->stages * sizeof(network_merge);
     network *n = calloc(1, structs);
     if (n == NULL)
         return NULL;

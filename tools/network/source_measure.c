@@ -83,8 +83,7 @@ static bool measure_position(source *s, report *r)
 }
 
 /* ViT: the option, the shape of Google's kernels, the preset, or 64 channels a head. */
-static bool measure_vit_heads(source *s, const network_options *options, const preset *p,
-                              report *r)
+static bool measure_vit_heads(source *s, const network_options *options, const preset *p, report *r)
 {
     iviti_stage *stage = &s->geometry.stage[0];
     const checkpoint_tensor *query = s->block[0][MODULE_QUERY].weight;
@@ -95,8 +94,8 @@ static bool measure_vit_heads(source *s, const network_options *options, const p
     if (told && options->heads != 0 && options->heads != query->shape[1])
         return report_fail(r, "%s: tensor %s has %llu heads, not %u", s->c->file, query->name,
                            (unsigned long long)query->shape[1], (unsigned)options->heads);
-    stage->heads = told ? (uint32_t)query->shape[1]
-                        : (options->heads != 0 ? options->heads : p->heads);
+    stage->heads =
+        told ? (uint32_t)query->shape[1] : (options->heads != 0 ? options->heads : p->heads);
     if (stage->heads == 0) {
         if (stage->dim % 64 != 0 || stage->dim == 64)
             return report_fail(r,
@@ -196,8 +195,9 @@ static bool choose_image(source *s, const network_options *options, const preset
     return true;
 }
 
-/* Grids, windows in use and token counts. Where a grid is not larger than the window, the grid is the
- * window; bias tables that are larger than needed are cut, those that are smaller do not fit. */
+/* Grids, windows in use and token counts. Where a grid is not larger than the window, the grid is
+ * the window; bias tables that are larger than needed are cut, those that are smaller do not fit.
+ */
 static bool complete(source *s, report *r)
 {
     iviti_geometry *g = &s->geometry;
@@ -313,6 +313,6 @@ bool source_measure(source *s, const network_options *options, report *r)
     } else if (!measure_tables(s, options, r)) {
         return false;
     }
-    return source_check_shapes(s, r) && choose_image(s, options, &p, r) &&
-           complete(s, r) && choose_preprocess(s, options, &p, r);
+    return source_check_shapes(s, r) && choose_image(s, options, &p, r) && complete(s, r) &&
+           choose_preprocess(s, options, &p, r);
 }
