@@ -9,7 +9,7 @@
 
 #include "picture/picture.h"
 
-#define MAX_SCANS 256 /* of a progressive JPEG; encoders write about ten */
+#define MAX_SCANS 100 /* of a JPEG; encoders write about ten */
 
 static const uint8_t png_signature[8] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n' };
 
@@ -86,34 +86,80 @@ static bool within_limits(const inspection *in, const char *name, report *r)
 
 /* ---- PNG ------------------------------------------------------------------------------------ */
 
+/* Bits a sample that each colour type may have, as a set. */
+static bool is_png_kind(unsigned depth, unsigned colour)
+{
+    static const uint32_t depths[7] = {
+        1u << 1 | 1u << 2 | 1u << 4 | 1u << 8 | 1u << 16, /* gray */
+        0,
+        1u << 8 | 1u << 16,                    /* RGB */
+        1u << 1 | 1u << 2 | 1u << 4 | 1u << 8, /* palette */
+        1u << 8 | 1u << 16,                    /* gray and alpha */
+        0,
+        1u << 8 | 1u << 16, /* RGB and alpha */
+    };
+    return colour < 7 && depth <= 16 && (depths[colour] >> depth & 1);
+}
+
+static bool inspect_png_header(const uint8_t *body, const char *name, inspection *out, report *r)
+{
+    *out = (inspection){ PICTURE_PNG, be32(body), be32(body + 4) };
+    if (!is_png_kind(body[8], body[9]))
+        return report_fail(r, "%s: PNG of colour type %u with %u bits a sample is not known", name,
+                           body[9], body[8]);
+    if (body[10] != 0 || body[11] != 0 || body[12] > 1)
+        return report_fail(r, "%s: PNG of compression %u, filter %u, interlacing %u is not known",
+                           name, body[10], body[11], body[12]);
+    return within_limits(out, name, r);
+}
+
+/* A chunk beyond the first. Those that need not be understood have a small first letter. */
+static bool inspect_chunk(const uint8_t *type, uint32_t length, size_t at, const char *name,
+                          report *r)
+{
+    if (memcmp(type, "PLTE", 4) == 0 && (length == 0 || length > 768 || length % 3 != 0))
+        return report_fail(r,
+                           "%s: PNG palette of %u bytes; 3 for each of 1 to 256 colours are "
+                           "needed",
+                           name, length);
+    if ((type[0] & 0x20) || memcmp(type, "PLTE", 4) == 0 || memcmp(type, "IDAT", 4) == 0 ||
+        memcmp(type, "IEND", 4) == 0)
+        return true;
+    return report_fail(r, "%s: PNG chunk at byte %zu is not known or has no place there", name, at);
+}
+
 static bool inspect_png(const uint8_t *data, size_t size, const char *name, inspection *out,
                         report *r)
 {
+    bool palette = false;
     for (size_t at = sizeof png_signature;;) {
         if (size - at < 12)
             return truncated(name, "PNG", size, r);
         const uint32_t length = be32(data + at);
         const uint8_t *const type = data + at + 4;
+        const uint8_t *const body = type + 4;
         if (length > INT32_MAX)
             return report_fail(r, "%s: PNG chunk at byte %zu has length %u; the limit is %d", name,
                                at, length, INT32_MAX);
         if (length > size - at - 12)
             return truncated(name, "PNG", size, r);
-        const uint8_t *const body = type + 4;
         if (crc32(crc32(0, NULL, 0), type, length + 4) != be32(body + length))
             return report_fail(r, "%s: PNG chunk at byte %zu is damaged, its checksum is wrong",
                                name, at);
-        const bool first = at == sizeof png_signature;
-        if (first != (memcmp(type, "IHDR", 4) == 0) || (first && length != 13))
-            return report_fail(r,
-                               "%s: PNG chunk at byte %zu: exactly the first must be a header "
-                               "(IHDR) of 13 bytes",
-                               name, at);
-        if (first) {
-            *out = (inspection){ be32(body), be32(body + 4) };
-            if (!within_limits(out, name, r))
+        if (at == sizeof png_signature) {
+            if (memcmp(type, "IHDR", 4) != 0 || length != 13)
+                return report_fail(r, "%s: PNG does not begin with a header (IHDR) of 13 bytes",
+                                   name);
+            if (!inspect_png_header(body, name, out, r))
                 return false;
+            palette = body[9] == 3;
+        } else if (!inspect_chunk(type, length, at, name, r)) {
+            return false;
         }
+        if (memcmp(type, "PLTE", 4) == 0)
+            palette = false;
+        if (palette && memcmp(type, "IDAT", 4) == 0)
+            return report_fail(r, "%s: PNG of palette colours without a palette", name);
         if (memcmp(type, "IEND", 4) == 0)
             return true;
         at += (size_t)12 + length;
@@ -141,7 +187,7 @@ static bool inspect_frame(const uint8_t *body, uint32_t length, uint8_t marker, 
                            length);
     if (body[0] != 8)
         return report_fail(r, "%s: JPEG of %u bits a channel; only 8 are read", name, body[0]);
-    *out = (inspection){ be16(body + 3), be16(body + 1) };
+    *out = (inspection){ PICTURE_JPEG, be16(body + 3), be16(body + 1) };
     if (body[5] == 4)
         return report_fail(r,
                            "%s: JPEG of four channels (CMYK or YCCK); only gray and colour of "
@@ -162,10 +208,55 @@ static size_t next_marker(const uint8_t *data, size_t size, size_t at)
     return size;
 }
 
+/* Huffman tables: a byte, the numbers of codes of 1 to 16 bits, and a byte for every code. */
+static bool inspect_codes(const uint8_t *body, uint32_t length, size_t at, const char *name,
+                          report *r)
+{
+    while (length > 0) {
+        uint32_t codes = 0;
+        for (uint32_t i = 1; i <= 16 && i < length; i++)
+            codes += body[i];
+        if (codes > 256)
+            return report_fail(r,
+                               "%s: JPEG Huffman table at byte %zu has %u codes; the limit is "
+                               "256",
+                               name, at, codes);
+        if (length < 17 + codes)
+            return report_fail(r, "%s: JPEG segment at byte %zu ends inside a Huffman table", name,
+                               at);
+        body += 17 + codes;
+        length -= 17 + codes;
+    }
+    return true;
+}
+
+typedef struct jpeg_parts {
+    unsigned frames;
+    unsigned scans;
+} jpeg_parts;
+
+static bool inspect_segment(const uint8_t *segment, uint32_t length, size_t at, const char *name,
+                            jpeg_parts *parts, inspection *out, report *r)
+{
+    const uint8_t marker = segment[1];
+    const uint8_t *const body = segment + 4;
+    if (marker == 0xc4)
+        return inspect_codes(body, length - 2, at, name, r);
+    if (marker == 0xda && ++parts->scans > MAX_SCANS)
+        return report_fail(r, "%s: JPEG of more than %d scans", name, MAX_SCANS);
+    if (marker == 0xda && parts->frames == 0)
+        return report_fail(r, "%s: JPEG scan at byte %zu comes before the frame header", name, at);
+    if (!is_frame(marker))
+        return true;
+    if (++parts->frames > 1)
+        return report_fail(r, "%s: JPEG has a second frame header at byte %zu", name, at);
+    return inspect_frame(body, length - 2, marker, name, out, r);
+}
+
 static bool inspect_jpeg(const uint8_t *data, size_t size, const char *name, inspection *out,
                          report *r)
 {
-    unsigned frames = 0, scans = 0;
+    jpeg_parts parts = { 0, 0 };
     for (size_t at = 2;;) {
         at = next_marker(data, size, at);
         if (at == size)
@@ -173,30 +264,23 @@ static bool inspect_jpeg(const uint8_t *data, size_t size, const char *name, ins
         const uint8_t marker = data[at + 1];
         if (marker == 0xd9)
             break;
-        if (marker < 0xc0) /* no parameters, or not a marker of this format */
-            return report_fail(r, "%s: JPEG marker %02x at byte %zu is not known", name, marker,
-                               at);
+        if (marker < 0xc0 || marker == 0xd8) /* no parameters, or not a marker of this format */
+            return report_fail(r, "%s: JPEG marker %02x at byte %zu is not known there", name,
+                               marker, at);
         if (size - at < 4)
             return truncated(name, "JPEG", size, r);
         const uint32_t length = be16(data + at + 2);
         if (length < 2)
             return report_fail(r,
-                               "%s: JPEG segment at byte %zu has length %u; at least 2 is "
-                               "needed",
+                               "%s: JPEG segment at byte %zu has length %u; at least 2 is needed",
                                name, at, length);
         if (length > size - at - 2)
             return truncated(name, "JPEG", size, r);
-        if (is_frame(marker)) {
-            if (++frames > 1)
-                return report_fail(r, "%s: JPEG has a second frame header at byte %zu", name, at);
-            if (!inspect_frame(data + at + 4, length - 2, marker, name, out, r))
-                return false;
-        }
-        if (marker == 0xda && ++scans > MAX_SCANS)
-            return report_fail(r, "%s: JPEG of more than %d scans", name, MAX_SCANS);
+        if (!inspect_segment(data + at, length, at, name, &parts, out, r))
+            return false;
         at += 2 + (size_t)length;
     }
-    if (frames == 0 || scans == 0)
+    if (parts.scans == 0)
         return report_fail(r, "%s: JPEG without a picture in it", name);
     return true;
 }

@@ -10,7 +10,10 @@
 
 #include "common/report.h"
 
+typedef enum picture_format { PICTURE_JPEG, PICTURE_PNG } picture_format;
+
 typedef struct inspection {
+    picture_format format;
     uint32_t width;
     uint32_t height;
 } inspection;

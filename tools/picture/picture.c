@@ -8,21 +8,30 @@
 
 #include "picture/file_bytes.h"
 #include "picture/inspect.h"
+#include "picture/png_reduce.h"
 #include "picture/stb_decode.h"
 
 bool picture_decode(const uint8_t *data, size_t size, const char *name, picture *out, report *r)
 {
     inspection found;
     if (size > PICTURE_MAX_FILE)
-        return report_fail(r, "%s: %zu bytes; the limit is %llu", name, size,
+        return report_fail(r, "%s: file of %zu bytes; the limit is %llu", name, size,
                            (unsigned long long)PICTURE_MAX_FILE);
     if (!inspect_picture(data, size, name, &found, r))
         return false;
+    uint8_t *reduced = NULL;
+    if (found.format == PICTURE_PNG) {
+        reduced = png_reduce(data, &size);
+        if (!reduced)
+            return report_fail(r, "%s: no memory for a picture of %zu bytes", name, size);
+        data = reduced;
+    }
     const char *reason = NULL;
     uint8_t *const pixels = stb_decode(data, size, found.width, found.height, &reason);
+    free(reduced);
     if (!pixels)
-        return report_fail(r, "%s: picture of %u x %u pixels is damaged: %s", name, found.width,
-                           found.height, reason);
+        return report_fail(r, "%s: picture of %u x %u pixels cannot be decoded, %s", name,
+                           found.width, found.height, reason);
     *out = (picture){ pixels, found.width, found.height };
     return true;
 }

@@ -16,23 +16,34 @@
 #include "picture/picture.h"
 
 static _Thread_local uint64_t budget;
+static _Thread_local bool over_budget, out_of_memory;
 
 static bool spend(size_t bytes)
 {
-    if (bytes > budget)
+    if (bytes > budget) {
+        over_budget = true;
         return false;
+    }
     budget -= bytes;
     return true;
 }
 
+/* Zeros, because tables and coefficients that a file leaves out are used as they are. */
 static void *budget_allocate(size_t bytes)
 {
-    return spend(bytes) ? malloc(bytes) : NULL;
+    void *const memory = spend(bytes) ? calloc(bytes ? bytes : 1, 1) : NULL;
+    out_of_memory |= !memory;
+    return memory;
 }
 
 static void *budget_resize(void *memory, size_t old, size_t bytes)
 {
-    return spend(bytes > old ? bytes - old : 0) ? realloc(memory, bytes) : NULL;
+    const size_t more = bytes > old ? bytes - old : 0;
+    uint8_t *const moved = spend(more) ? realloc(memory, bytes) : NULL;
+    out_of_memory |= !moved;
+    if (moved && more > 0)
+        memset(moved + old, 0, more);
+    return moved;
 }
 
 #define STBI_MALLOC(bytes)                     budget_allocate(bytes)
@@ -69,19 +80,22 @@ uint8_t *stb_decode(const uint8_t *data, size_t size, uint32_t width, uint32_t h
 {
     int decoded_width, decoded_height, channels;
     if (size > INT_MAX) {
-        *reason = "too many bytes";
+        *reason = "it has too many bytes";
         return NULL;
     }
     budget = budget_of(size, width, height);
+    over_budget = out_of_memory = false;
     stbi_uc *const pixels =
         stbi_load_from_memory(data, (int)size, &decoded_width, &decoded_height, &channels, 3);
     if (!pixels) {
-        *reason = stbi_failure_reason();
+        *reason = over_budget     ? "it holds more data than its size allows"
+                  : out_of_memory ? "there is not enough memory"
+                                  : "its data are damaged";
         return NULL;
     }
     if (decoded_width != (int)width || decoded_height != (int)height) {
         free(pixels);
-        *reason = "its size changes while it is read";
+        *reason = "its size changes in the middle";
         return NULL;
     }
     return pixels;

@@ -2,12 +2,15 @@
  *
  * PNG files by way of stb_image_write, compiled here and nowhere else.
  */
+#define _POSIX_C_SOURCE 200809L
+
 #include "picture/write_png.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "picture/picture.h"
 
@@ -43,7 +46,9 @@ bool write_png(const char *path, const uint8_t *pixels, uint32_t width, uint32_t
         s.error = errno;
     if (done && !s.error)
         return true;
-    remove(path);
+    struct stat status;
+    if (stat(path, &status) == 0 && S_ISREG(status.st_mode)) /* never a device */
+        remove(path);
     return report_fail(r, "%s: cannot be written: %s", path,
                        s.error ? strerror(s.error) : "not enough memory");
 }
