@@ -11,7 +11,8 @@
 
 code code_new(arena *memory, size_t width)
 {
-    code c = { width, ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width) };
+    code c = { width, ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width),
+               ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width) };
     for (size_t i = 0; i < width && c.scale; i++)
         c.scale[i] = 1;
     return c;
@@ -21,12 +22,14 @@ void code_set_asymmetric(code *c, size_t channel, range r)
 {
     c->scale[channel] = (r.high - r.low) / 255;
     c->offset[channel] = r.low + 128 * c->scale[channel];
+    c->mean[channel] = c->offset[channel];
 }
 
 void code_set_symmetric(code *c, size_t channel, double centre, double reach)
 {
     c->scale[channel] = reach / 127;
     c->offset[channel] = centre;
+    c->mean[channel] = centre;
 }
 
 static double integer_of(const code *c, size_t channel, double x)
@@ -35,19 +38,26 @@ static double integer_of(const code *c, size_t channel, double x)
     return q < -128 ? -128 : q > 127 ? 127 : q;
 }
 
+void code_observe(code *c, const float *x, size_t rows)
+{
+    for (size_t i = 0; i < c->width; i++)
+        c->mean[i] = c->mean_code[i] = 0;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < c->width; i++) {
+            c->mean[i] += x[r * c->width + i];
+            c->mean_code[i] += integer_of(c, i, x[r * c->width + i]);
+        }
+    for (size_t i = 0; i < c->width; i++) {
+        c->mean[i] /= (double)rows;
+        c->mean_code[i] /= (double)rows;
+    }
+}
+
 void code_integers(const code *c, const float *x, size_t rows, float *out)
 {
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < c->width; i++)
             out[r * c->width + i] = (float)integer_of(c, i, x[r * c->width + i]);
-}
-
-void code_round(const code *c, const float *x, size_t rows, float *out)
-{
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < c->width; i++)
-            out[r * c->width + i] =
-                (float)(integer_of(c, i, x[r * c->width + i]) * c->scale[i] + c->offset[i]);
 }
 
 code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, const float *gain,
@@ -72,6 +82,7 @@ code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, 
             r = (range){ r.low - missing / 2, r.high + missing / 2 };
         code_set_asymmetric(&c, i, r);
     }
+    code_observe(&c, x, rows);
     free(h);
     return c;
 }

@@ -12,8 +12,10 @@
 
 typedef struct code {
     size_t width;
-    double *scale;  /* (width) positive */
-    double *offset; /* (width) */
+    double *scale;     /* (width) positive */
+    double *offset;    /* (width) */
+    double *mean;      /* (width) of the real values, as far as observed; at first the offset */
+    double *mean_code; /* (width) of their codes; at first 0 */
 } code;
 
 /* All scales 1 and offsets 0. */
@@ -25,10 +27,11 @@ void code_set_asymmetric(code *c, size_t channel, range r);
 /* s8 codes -127..127 over centre +- reach. */
 void code_set_symmetric(code *c, size_t channel, double centre, double reach);
 
-/* Rounds x (rows, width) to the code and back, in s8; out may be x. */
-void code_round(const code *c, const float *x, size_t rows, float *out);
+/* Notes the means of x (rows, width) and of its codes, so that the next layer's bias can take back
+ * what rounding the weights and the activation shifts on average. */
+void code_observe(code *c, const float *x, size_t rows);
 
-/* The integers alone, as floats for the BLAS. */
+/* The codes of x (rows, width) as floats, for the BLAS; out may be x. */
 void code_integers(const code *c, const float *x, size_t rows, float *out);
 
 /* The best code per channel for what the columns of x (rows, width) hold: the output of a LayerNorm

@@ -82,7 +82,7 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
         double constant = bias[o] - out->offset[o];
         for (size_t k = 0; k < inputs; k++) {
             row[k] = weight[o * inputs + k] * in->scale[k];
-            constant += weight[o * inputs + k] * in->offset[k];
+            constant += weight[o * inputs + k] * in->mean[k];
         }
         const double scale =
             accumulator_scale(row_scale(row, inputs, method), constant, out->scale[o]);
@@ -92,6 +92,7 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
             double q = nearbyint(row[k] / scale);
             q = q > WEIGHT_LIMIT ? WEIGHT_LIMIT : q < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : q;
             result->weight[o * inputs + k] = (int8_t)q;
+            constant -= q * scale * in->mean_code[k];
             reach += 255 * (int64_t)fabs(q);
         }
         result->bias[o] = (int32_t)llround(constant / scale);

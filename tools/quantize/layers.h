@@ -18,7 +18,8 @@ typedef struct layer_row {
 } layer_row;
 
 /* Weights get one scale per output row. weight (out, in) and bias (out) are real; `in` describes the
- * inputs, `out` the outputs (scale alone for the s16 stream). pixels: inputs are u8, else s8. */
+ * inputs, `out` the outputs (scale alone for the s16 stream). pixels: inputs are u8, else s8. The bias
+ * makes the mean output over what was observed of `in` that of the float layer. */
 bool quantize_dense(arena *memory, const char *name, const float *weight, const float *bias,
                     size_t outputs, const code *in, const code *out, bool pixels,
                     range_method method, integer_dense *result, report *r);

@@ -306,6 +306,7 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
             return report_fail(q->r, "block %u: out of memory", block);
     }
 
+    code_observe(&out, gelu_seen, rows);
     snprintf(name, sizeof name, "block.%u.fc1", block);
     if (!quantize_dense(q->memory, name, fc1.weight, fc1.bias, hidden, norm2, &in, false,
                         q->options->method, &b->fc1, q->r))

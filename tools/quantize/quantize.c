@@ -95,6 +95,7 @@ static code pixel_code(quantizer *q)
     for (size_t k = 0; k < c.width && c.scale; k++) {
         c.scale[k] = 1 / (255.0 * n->std[k % 3]);
         c.offset[k] = -(double)n->mean[k % 3] / n->std[k % 3];
+        c.mean[k] = c.offset[k];
     }
     return c;
 }
@@ -194,6 +195,7 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     const code norm2 = code_per_channel(&q->scratch, seen.norm2, rows, dim, from->norm2.gain, method);
     if (!quantize_attention(q, i, &seen, rows, &qkv, &attention))
         return false;
+    code_observe(&attention, seen.attention, rows);
     to->join1 = to->join2 = identity_join;
 
     snprintf(name, sizeof name, "block.%u.norm1", i);
@@ -306,6 +308,8 @@ static bool quantize_head(quantizer *q, const float *x)
     for (size_t c = 0; c < g->features && !pooled; c++) {
         in.scale[c] = norm.scale[c % dim];
         in.offset[c] = norm.offset[c % dim];
+        in.mean[c] = norm.mean[c % dim];
+        in.mean_code[c] = norm.mean_code[c % dim];
     }
 
     double coarsest = 0;
