@@ -422,7 +422,9 @@ static int by_offset(const void *a, const void *b)
 static bool place(parser *s, const uint8_t *data, size_t bytes)
 {
     container *c = s->c;
-    qsort(s->entries, s->count, sizeof(entry), by_offset);
+    if (s->count > 0) {
+        qsort(s->entries, s->count, sizeof(entry), by_offset);
+    }
     uint64_t position = 0;
     for (size_t i = 0; i < s->count; i++) {
         const entry *e = &s->entries[i];
