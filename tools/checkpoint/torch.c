@@ -19,6 +19,10 @@ static int compare_keys(const void *a, const void *b)
 
 bool torch_list_storages(container *c, const pickle *p, torch_storages *s)
 {
+    if (p->nodes[p->root].kind != PICKLE_DICT) {
+        return container_refuse(c, "holds no dict; re-save with "
+                                   "torch.save(model.state_dict(), path)");
+    }
     s->count = 0;
     s->list = container_alloc(c, p->storage_count * sizeof(torch_storage));
     if (s->list == NULL) {
@@ -176,10 +180,6 @@ static const pickle_node *find_state_dict(const pickle *p)
 bool torch_add_tensors(container *c, const pickle *p, const torch_storages *s)
 {
     const pickle_node *dict = find_state_dict(p);
-    if (dict->kind != PICKLE_DICT) {
-        return container_refuse(c, "holds no dict; re-save with "
-                                   "torch.save(model.state_dict(), path)");
-    }
     for (uint32_t i = 0; i < dict->count; i++) {
         const pickle_entry *entry = &p->entries[dict->first + i];
         const pickle_node *value = &p->nodes[entry->value];

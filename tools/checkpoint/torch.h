@@ -22,7 +22,7 @@ typedef struct torch_storages {
     size_t count;
 } torch_storages;
 
-/* The storages that a pickle mentions. All mentions of one key must agree. */
+/* The storages that a pickle of a dict mentions. All mentions of one key must agree. */
 bool torch_list_storages(container *c, const pickle *p, torch_storages *s);
 
 torch_storage *torch_find_storage(const torch_storages *s, const uint8_t *key, size_t length);
