@@ -55,6 +55,8 @@ static const kind *find_kind(const uint8_t *bytes, size_t size)
           "an HDF5 file, which is not read: export the weights as .npz or safetensors" },
         { "npy", 0, 6, "\x93NUMPY", NULL,
           "a single NumPy array; a checkpoint holds many: save it with numpy.savez" },
+        { "lfs", 0, 27, "version https://git-lfs.git", NULL,
+          "a Git LFS pointer, not the file itself: fetch it with git lfs pull" },
         { "gguf", 0, 4, "GGUF", NULL, "a GGUF model file, not a checkpoint" },
     };
     /* Asked first: its length may begin with any of the other magics' bytes. */

@@ -29,11 +29,16 @@ static bool bad(literal *l, const char *expected)
                             expected, l->at);
 }
 
-static bool accept(literal *l, uint8_t byte)
+static void skip_spaces(literal *l)
 {
     while (l->at < l->size && l->p[l->at] == ' ') {
         l->at++;
     }
+}
+
+static bool accept(literal *l, uint8_t byte)
+{
+    skip_spaces(l);
     if (l->at == l->size || l->p[l->at] != byte) {
         return false;
     }
@@ -64,7 +69,7 @@ static bool read_quoted(literal *l, char *out, size_t capacity)
 static bool read_word(literal *l, const char *word)
 {
     const size_t length = strlen(word);
-    (void)accept(l, 0); /* skips spaces: no header holds a NUL */
+    skip_spaces(l);
     if (l->size - l->at < length || memcmp(l->p + l->at, word, length) != 0) {
         return false;
     }
