@@ -335,109 +335,110 @@ static void refuses_opcodes_by_name(void **state)
     refuse_raw(RAW("X\x02\0\0\0osX\x06\0\0\0system\x93X\x04\0\0\0true\x85R."), "STACK_GLOBAL");
 }
 
+static const struct {
+    const char *raw;
+    size_t size;
+    const char *expected;
+} broken_machines[] = {
+    { RAW("."), "STOP with 0 values" },
+    { RAW("NN."), "STOP with 2 values" },
+    { RAW("N(."), "STOP with 1 values and 1 marks" },
+    { RAW("(N."), "STOP with 1 values and 1 marks" },
+    { RAW("N"), "cut short" },
+    { RAW("}.N"), "data.pkl has 1 bytes after its end" },
+    { RAW("N."), "holds no dict" },
+    { RAW("]."), "holds no dict" },
+    { RAW("K\x01."), "holds no dict" },
+    /* the stack */
+    { RAW("R."), "empty stack" },
+    { RAW("NR."), "empty stack" },
+    { RAW("b."), "empty stack" },
+    { RAW("Q."), "empty stack" },
+    { RAW("q\x00."), "empty stack" },
+    { RAW("(q\x00."), "empty stack" },
+    { RAW("\x85."), "a tuple of 1 from an empty stack" },
+    { RAW("N\x86."), "a tuple of 2 from an empty stack" },
+    { RAW("NN(N\x87."), "a tuple of 3 from an empty stack" },
+    { RAW("s."), "empty stack" },
+    { RAW("Ns."), "empty stack" },
+    { RAW("NNs."), "a dict that is missing" },
+    { RAW("}(NNs."), "a dict that is missing" },
+    { RAW("a."), "empty stack" },
+    { RAW("Na."), "a list that is missing" },
+    { RAW("](Na."), "a list that is missing" },
+    { RAW("N(R."), "empty stack" },
+    { RAW("t."), "no open mark" },
+    { RAW("e."), "no open mark" },
+    { RAW("}u."), "no open mark" },
+    { RAW("(u."), "a dict that is missing" },
+    { RAW("(NNu."), "a dict that is missing" },
+    { RAW("(e."), "a list that is missing" },
+    /* targets of the wrong kind */
+    { RAW("](K\x01Nu."), "not a dict" },
+    { RAW("}(Ne."), "not a list" },
+    { RAW("}Na."), "not a list" },
+    { RAW("NK\x01Ns."), "not a dict" },
+    { RAW(")(K\x01Nu."), "not a dict" },
+    { RAW("}(K\x01u."), "a key without a value" },
+    { RAW("}NNs."), "neither a string nor an integer" },
+    { RAW("})Ns."), "neither a string nor an integer" },
+    { RAW("}\x88Ns."), "neither a string nor an integer" },
+    { RAW("}K\x01Ns]b."), "BUILD of something" },
+    { RAW("}}b."), "BUILD of something" },
+    { RAW("ccollections\nOrderedDict\n)RNb."), "BUILD of something" },
+    { RAW("N)R."), "REDUCE of something" },
+    { RAW("})R."), "REDUCE of something" },
+    { RAW("ccollections\nOrderedDict\nNR."), "REDUCE of something" },
+    { RAW("ccollections\nOrderedDict\n]R."), "REDUCE of something" },
+    { RAW("ctorch\nFloatStorage\n)R."), "REDUCE of torch.FloatStorage" },
+    { RAW("ccollections\nOrderedDict\nN\x85R."), "OrderedDict with arguments" },
+    /* keys twice */
+    { RAW("}(K\x01NK\x01Nu."), "the key 1 twice" },
+    { RAW("}K\x01NsK\x01Ns."), "the key 1 twice" },
+    { RAW("}(X\x01\0\0\0aNX\x01\0\0\0aNu."), "the key 'a' twice" },
+    { RAW("}(U\x01"
+          "aNX\x01\0\0\0aNu."),
+      "the key 'a' twice" },
+    /* the memo */
+    { RAW("h\x00."), "memo entry 0 is read, 0 exist" },
+    { RAW("Nq\x00h\x01."), "memo entry 1 is read, 1 exist" },
+    { RAW("Nq\x00j\xFF\xFF\xFF\xFF."), "memo entry 4294967295 is read" },
+    { RAW("Nq\x01."), "memo entry 1 is written out of order" },
+    { RAW("Nq\x00q\x00."), "memo entry 0 is written out of order" },
+    { RAW("Nq\x00q\x02."), "memo entry 2 is written out of order" },
+    { RAW("Nr\xFF\xFF\xFF\xFF."), "memo entry 4294967295 is written out of order" },
+    /* arguments that are cut short or too long */
+    { RAW("q"), "cut short" },
+    { RAW("r\x00\x00"), "cut short" },
+    { RAW("h"), "cut short" },
+    { RAW("J\x01"), "cut short" },
+    { RAW("G\x01"), "cut short" },
+    { RAW("\x8A"), "cut short" },
+    { RAW("\x8A\x08\x01"), "cut short" },
+    { RAW("\x8A\x09"
+          "123456789."),
+      "an integer of 9 bytes, the limit is 8" },
+    { RAW("\x8A\xFF."), "an integer of 255 bytes" },
+    { RAW("X\x05\0\0\0a."), "cut short" },
+    { RAW("X\xFF\xFF\xFF\xFF."), "a string of 4294967295 bytes, the limit is 4096" },
+    { RAW("X\x01\x10\0\0."), "a string of 4097 bytes, the limit is 4096" },
+    { RAW("U\x05"
+          "a."),
+      "cut short" },
+    { RAW("X\x01\0\0\0\xFF."), "not UTF-8" },
+    { RAW("X\x02\0\0\0\xC0\x80."), "not UTF-8" },
+    { RAW("X\x01\0\0\0\0."), "holds a NUL" },
+    { RAW("cos"), "does not end within 64 bytes" },
+    { RAW("cos\nsystem"), "does not end within 64 bytes" },
+    { RAW("caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nx\n."),
+      "does not end within 64 bytes" },
+};
+
 static void refuses_broken_machines(void **state)
 {
     (void)state;
-    static const struct {
-        const char *raw;
-        size_t size;
-        const char *expected;
-    } cases[] = {
-        { RAW("."), "STOP with 0 values" },
-        { RAW("NN."), "STOP with 2 values" },
-        { RAW("N(."), "STOP with 1 values and 1 marks" },
-        { RAW("(N."), "STOP with 1 values and 1 marks" },
-        { RAW("N"), "cut short" },
-        { RAW("}.N"), "data.pkl has 1 bytes after its end" },
-        { RAW("N."), "holds no dict" },
-        { RAW("]."), "holds no dict" },
-        { RAW("K\x01."), "holds no dict" },
-        /* the stack */
-        { RAW("R."), "empty stack" },
-        { RAW("NR."), "empty stack" },
-        { RAW("b."), "empty stack" },
-        { RAW("Q."), "empty stack" },
-        { RAW("q\x00."), "empty stack" },
-        { RAW("(q\x00."), "empty stack" },
-        { RAW("\x85."), "a tuple of 1 from an empty stack" },
-        { RAW("N\x86."), "a tuple of 2 from an empty stack" },
-        { RAW("NN(N\x87."), "a tuple of 3 from an empty stack" },
-        { RAW("s."), "empty stack" },
-        { RAW("Ns."), "empty stack" },
-        { RAW("NNs."), "a dict that is missing" },
-        { RAW("}(NNs."), "a dict that is missing" },
-        { RAW("a."), "empty stack" },
-        { RAW("Na."), "a list that is missing" },
-        { RAW("](Na."), "a list that is missing" },
-        { RAW("N(R."), "empty stack" },
-        { RAW("t."), "no open mark" },
-        { RAW("e."), "no open mark" },
-        { RAW("}u."), "no open mark" },
-        { RAW("(u."), "a dict that is missing" },
-        { RAW("(NNu."), "a dict that is missing" },
-        { RAW("(e."), "a list that is missing" },
-        /* targets of the wrong kind */
-        { RAW("](K\x01Nu."), "not a dict" },
-        { RAW("}(Ne."), "not a list" },
-        { RAW("}Na."), "not a list" },
-        { RAW("NK\x01Ns."), "not a dict" },
-        { RAW(")(K\x01Nu."), "not a dict" },
-        { RAW("}(K\x01u."), "a key without a value" },
-        { RAW("}NNs."), "neither a string nor an integer" },
-        { RAW("})Ns."), "neither a string nor an integer" },
-        { RAW("}\x88Ns."), "neither a string nor an integer" },
-        { RAW("}K\x01Ns]b."), "BUILD of something" },
-        { RAW("}}b."), "BUILD of something" },
-        { RAW("ccollections\nOrderedDict\n)RNb."), "BUILD of something" },
-        { RAW("N)R."), "REDUCE of something" },
-        { RAW("})R."), "REDUCE of something" },
-        { RAW("ccollections\nOrderedDict\nNR."), "REDUCE of something" },
-        { RAW("ccollections\nOrderedDict\n]R."), "REDUCE of something" },
-        { RAW("ctorch\nFloatStorage\n)R."), "REDUCE of torch.FloatStorage" },
-        { RAW("ccollections\nOrderedDict\nN\x85R."), "OrderedDict with arguments" },
-        /* keys twice */
-        { RAW("}(K\x01NK\x01Nu."), "the key 1 twice" },
-        { RAW("}K\x01NsK\x01Ns."), "the key 1 twice" },
-        { RAW("}(X\x01\0\0\0aNX\x01\0\0\0aNu."), "the key 'a' twice" },
-        { RAW("}(U\x01"
-              "aNX\x01\0\0\0aNu."),
-          "the key 'a' twice" },
-        /* the memo */
-        { RAW("h\x00."), "memo entry 0 is read, 0 exist" },
-        { RAW("Nq\x00h\x01."), "memo entry 1 is read, 1 exist" },
-        { RAW("Nq\x00j\xFF\xFF\xFF\xFF."), "memo entry 4294967295 is read" },
-        { RAW("Nq\x01."), "memo entry 1 is written out of order" },
-        { RAW("Nq\x00q\x00."), "memo entry 0 is written out of order" },
-        { RAW("Nq\x00q\x02."), "memo entry 2 is written out of order" },
-        { RAW("Nr\xFF\xFF\xFF\xFF."), "memo entry 4294967295 is written out of order" },
-        /* arguments that are cut short or too long */
-        { RAW("q"), "cut short" },
-        { RAW("r\x00\x00"), "cut short" },
-        { RAW("h"), "cut short" },
-        { RAW("J\x01"), "cut short" },
-        { RAW("G\x01"), "cut short" },
-        { RAW("\x8A"), "cut short" },
-        { RAW("\x8A\x08\x01"), "cut short" },
-        { RAW("\x8A\x09"
-              "123456789."),
-          "an integer of 9 bytes, the limit is 8" },
-        { RAW("\x8A\xFF."), "an integer of 255 bytes" },
-        { RAW("X\x05\0\0\0a."), "cut short" },
-        { RAW("X\xFF\xFF\xFF\xFF."), "a string of 4294967295 bytes, the limit is 4096" },
-        { RAW("X\x01\x10\0\0."), "a string of 4097 bytes, the limit is 4096" },
-        { RAW("U\x05"
-              "a."),
-          "cut short" },
-        { RAW("X\x01\0\0\0\xFF."), "not UTF-8" },
-        { RAW("X\x02\0\0\0\xC0\x80."), "not UTF-8" },
-        { RAW("X\x01\0\0\0\0."), "holds a NUL" },
-        { RAW("cos"), "does not end within 64 bytes" },
-        { RAW("cos\nsystem"), "does not end within 64 bytes" },
-        { RAW("caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nx\n."),
-          "does not end within 64 bytes" },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        refuse_raw(cases[i].raw, cases[i].size, cases[i].expected);
+    for (size_t i = 0; i < sizeof broken_machines / sizeof broken_machines[0]; i++) {
+        refuse_raw(broken_machines[i].raw, broken_machines[i].size, broken_machines[i].expected);
     }
 }
 
