@@ -57,9 +57,12 @@ void iviti_block_project(iviti_session *s, const iviti_block *b, uint32_t stage,
     const iviti_head_panels values = values_of(s, stage, parity);
     uint8_t *normed = s->buffers.normed + rows.first * stride;
 
+    if (!rows.count) /* more threads than rows: queries are among the rows */
+        return;
     k->norm_s8(&b->norm1, in.stream, in.stride, in.map, rows.count, normed, stride);
-    k->dense_s8(&b->query, s->buffers.normed + queries.first * stride, stride, queries.count,
-                s->buffers.query + queries.first * stride, stride);
+    if (queries.count)
+        k->dense_s8(&b->query, s->buffers.normed + queries.first * stride, stride, queries.count,
+                    s->buffers.query + queries.first * stride, stride);
     k->dense_keys(&b->key, normed, stride, rows.first, rows.count, &keys);
     k->dense_values(&b->value, normed, stride, rows.first, rows.count, &values);
 }
@@ -118,6 +121,8 @@ void iviti_block_join(iviti_session *s, const iviti_block *b, uint32_t stage, iv
     const size_t stride = iviti_row_stride(s->model->geometry.stage[stage].dim);
     const source out = stream_rows(s, stage, rows.first, window_map);
 
+    if (!rows.count)
+        return;
     s->kernels.dense_join(&b->proj, &b->join1, s->buffers.attended + rows.first * stride, stride,
                           rows.count, out.stream, out.stride, out.map);
 }
@@ -133,6 +138,8 @@ void iviti_block_mlp(iviti_session *s, const iviti_block *b, uint32_t stage, ivi
     uint8_t *normed = s->buffers.normed + rows.first * stride;
     uint8_t *hidden = s->buffers.hidden + rows.first * hidden_stride;
 
+    if (!rows.count)
+        return;
     k->norm_s8(&b->norm2, stream.stream, stream.stride, stream.map, rows.count, normed, stride);
     if (g->gelu_kind == IVITI_GELU_TABLE) {
         k->dense_table(&b->fc1, b->gelu_table, normed, stride, rows.count, hidden, hidden_stride);

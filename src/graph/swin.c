@@ -15,6 +15,8 @@ static void embed(iviti_session *s, iviti_rows rows)
     const size_t stride = iviti_row_stride(m->geometry.stage[0].dim);
     int16_t *stream = b->stream + rows.first * stride;
 
+    if (!rows.count)
+        return;
     s->kernels.dense_s16(&m->embed, b->patches + rows.first * b->patch_stride, b->patch_stride,
                          rows.count, stream, stride);
     s->kernels.norm_s16(&m->embed_norm, stream, stride, NULL, rows.count, stream, stride);
@@ -58,6 +60,8 @@ static void merge(iviti_session *s, uint32_t stage, unsigned thread)
                    b->stream + neighbour * in_stride, from->dim * sizeof(int16_t));
         }
     }
+    if (!rows.count)
+        return;
     uint8_t *normed = b->hidden + rows.first * wide_stride;
     s->kernels.norm_s8(&layer->norm, b->merged + rows.first * wide_stride, wide_stride, NULL,
                        rows.count, normed, wide_stride);

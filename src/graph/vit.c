@@ -44,13 +44,15 @@ void iviti_vit_forward(void *session, unsigned thread)
     const size_t prefix = m->geometry.prefix_tokens;
     const iviti_rows rows =
         iviti_share(s, iviti_stage_tokens(&m->geometry, 0), IVITI_PANEL, thread);
+    /* Of many threads the first may have no rows at all. */
+    const bool has_prefix = rows.first == 0 && rows.count > 0;
 
     embed(s, rows);
     for (uint32_t i = 0; i < m->geometry.depth; i++) {
         const iviti_block *b = &m->blocks[i];
         /* The head reads the prefix tokens alone, so the last block computes no others. */
         const bool last = i + 1 == m->geometry.depth;
-        const iviti_rows queries = last ? (iviti_rows){ 0, thread == 0 ? prefix : 0 } : rows;
+        const iviti_rows queries = last ? (iviti_rows){ 0, has_prefix ? prefix : 0 } : rows;
 
         iviti_block_project(s, b, 0, i & 1, rows, queries, NULL);
         iviti_pool_barrier(&s->pool);
@@ -58,6 +60,6 @@ void iviti_vit_forward(void *session, unsigned thread)
         iviti_block_join(s, b, 0, queries, NULL);
         iviti_block_mlp(s, b, 0, queries, NULL);
     }
-    if (thread == 0)
+    if (has_prefix)
         classify(s);
 }

@@ -117,7 +117,8 @@ typedef struct iviti_head_panels {
     uint32_t tokens;     /* of a window: row r is token r % tokens of window r / tokens */
 } iviti_head_panels;
 
-/* x (rows, w->in) u8; all results are those of the formulas on exact integers, with
+/* rows, everywhere, is at least 1.
+ * x (rows, w->in) u8; all results are those of the formulas on exact integers, with
  * acc[r][o] = bias[o] + sum_k x[r][k] * w[o][k] and f[o] = multiplier[o] / 2^shift[o]. */
 typedef struct iviti_kernels {
     iviti_isa isa;
