@@ -131,15 +131,16 @@ void json_put_fixed(json_out *j, const char *key, double value, int decimals)
         json_put_real(j, key, value, 17);
         return;
     }
-    if (strchr(text, '.') != NULL) {
+    const char *const point = strchr(text, '.');
+    if (point != NULL) {
         char *end = text + length;
-        while (end[-1] == '0') {
+        while (end > point + 2 && end[-1] == '0') {
             end--;
         }
-        end[end[-1] == '.' ? -1 : 0] = '\0';
+        *end = '\0';
     }
     begin_value(j, key);
-    fputs(strcmp(text, "-0") == 0 ? "0" : text, j->file);
+    fputs(strcmp(text, "-0.0") == 0 ? "0.0" : text, j->file);
 }
 
 bool json_put_line(json_out *j)

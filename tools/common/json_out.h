@@ -47,7 +47,8 @@ void json_put_truth(json_out *j, const char *key, bool value);
 /* `digits` significant ones, 1 to 17; what is not finite becomes null. */
 void json_put_real(json_out *j, const char *key, double value, int digits);
 
-/* At most `decimals` places after the point, without trailing zeros. */
+/* One to `decimals` places after the point, no more zeros at the end than that; a whole number keeps
+ * its ".0", so that a key always has the same type. */
 void json_put_fixed(json_out *j, const char *key, double value, int decimals);
 
 /* Ends the line and hands it over at once. False where it could not be written. */

@@ -69,9 +69,11 @@ iviti_isa isa_from_choice(int choice)
     return isa < 0 ? IVITI_ISA_BEST : (iviti_isa)isa;
 }
 
-bool session_run(iviti_session *session, const iviti_image *image, const char *path, report *r)
+bool session_run(iviti_session *session, const picture *image, const char *path, report *r)
 {
-    const iviti_status status = iviti_session_run(session, image);
+    const iviti_image view = { image->pixels, image->width, image->height,
+                               (ptrdiff_t)image->width * 3 };
+    const iviti_status status = iviti_session_run(session, &view);
 
     if (status != IVITI_OK) {
         return report_fail(r, "%s: %s", path, iviti_status_text(status));

@@ -7,6 +7,7 @@
 
 #include "common/report.h"
 #include "iviti/iviti.h"
+#include "picture/picture.h"
 
 /* The caller's until iviti_model_free(); NULL and a sentence on failure. */
 iviti_model *model_open(const char *path, report *r);
@@ -19,6 +20,6 @@ iviti_session *session_open(const iviti_model *model, unsigned threads, iviti_is
 iviti_isa isa_from_choice(int choice);
 
 /* Runs a picture; false and a sentence on failure. `path` is what the sentence calls it. */
-bool session_run(iviti_session *session, const iviti_image *image, const char *path, report *r);
+bool session_run(iviti_session *session, const picture *image, const char *path, report *r);
 
 #endif

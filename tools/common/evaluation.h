@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A model on labelled pictures, beside its float checkpoint where one is given. Workers take
+ * pictures in turn, each with a session of one thread; results are kept by picture and added up in
+ * order, so that no figure but the time depends on the number of workers.
+ */
+#ifndef EVALUATION_H
+#define EVALUATION_H
+
+#include "common/labelled.h"
+#include "common/report.h"
+#include "iviti/iviti.h"
+#include "network/network.h"
+
+typedef struct evaluation_task {
+    const iviti_model *model;
+    const labelled *pictures;
+    const network *reference; /* NULL: the integer model alone */
+    iviti_isa isa;
+    unsigned workers;
+    bool quiet;
+} evaluation_task;
+
+typedef struct evaluation_picture {
+    uint32_t rank; /* of the true class, 0: most likely; ties to the lower index */
+    uint32_t reference_rank;
+    bool agrees;       /* the same most likely class */
+    double cosine;     /* between the two vectors of logits */
+    double difference; /* sum of squared differences of the logits */
+    double energy;     /* sum of squared reference logits */
+    double seconds;    /* resize and network, without decoding */
+} evaluation_picture;
+
+typedef struct evaluation {
+    uint64_t pictures;
+    double top1; /* in percent, as the next four */
+    double top5;
+    double reference_top1;
+    double reference_top5;
+    double agreement;
+    double cosine;       /* mean over the pictures */
+    double relative_mse; /* mean squared difference / mean squared reference logit */
+    double ms_per_image;
+} evaluation;
+
+/* Fails, with a sentence, on the first picture that cannot be read: figures over what is left would
+ * not be those that were asked for. */
+bool evaluate(const evaluation_task *task, evaluation *out, report *r);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * iviti-eval: how often a model is right on labelled pictures, and how near its logits are to those
+ * of the float checkpoint that it was made from.
+ */
+#include "common/checkpoint_options.h"
+#include "common/evaluation.h"
+#include "common/json_out.h"
+#include "common/labelled.h"
+#include "common/model_open.h"
+#include "common/options.h"
+#include "common/reference.h"
+#include "iviti/iviti.h"
+
+typedef struct settings {
+    const char *images;
+    const char *labels;
+    const char *reference;
+    uint32_t limit;
+    int isa;
+    checkpoint_options checkpoint;
+    common_options common;
+} settings;
+
+static const option_spec OPTIONS[] = {
+    { .name = "images",
+      .kind = OPTION_TEXT,
+      .offset = offsetof(settings, images),
+      .value = "DIR",
+      .help = "Folder of the pictures." },
+    { .name = "labels",
+      .kind = OPTION_TEXT,
+      .offset = offsetof(settings, labels),
+      .value = "FILE",
+      .help = "One picture per line: file name, tab, index of its class." },
+    { .name = "reference",
+      .kind = OPTION_TEXT,
+      .offset = offsetof(settings, reference),
+      .value = "CHECKPOINT",
+      .help = "Run this float checkpoint on the same pixels and compare the logits." },
+    { .name = "limit",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(settings, limit),
+      .value = "N",
+      .minimum = 1,
+      .maximum = LABELLED_MAX,
+      .help = "Take the first N pictures only." },
+    OPTION_ISA(settings, isa),
+};
+
+static const char *const USAGE[] = { "[options] MODEL --images DIR --labels FILE", NULL };
+static const char *const OPERANDS[] = { "MODEL", NULL };
+
+static const option_example EXAMPLES[] = {
+    { "iviti-eval deit_tiny.gguf --images val --labels val/labels.tsv",
+      "Top-1 and top-5 accuracy and the time per picture." },
+    { "iviti-eval deit_tiny.gguf --images val --labels val/labels.tsv \\\n"
+      "             --reference deit_tiny_patch16_224.safetensors --limit 500",
+      "The same for 500 pictures, beside the float network." },
+};
+
+/* Two places are a hundredth of a percent: a picture in ten thousand. */
+static void print_json(const evaluation *e, bool compared)
+{
+    json_out j = json_out_to(stdout);
+
+    json_put_object(&j, NULL);
+    json_put_unsigned(&j, "images", e->pictures);
+    json_put_fixed(&j, "top1", e->top1, 2);
+    json_put_fixed(&j, "top5", e->top5, 2);
+    if (compared) {
+        json_put_fixed(&j, "reference_top1", e->reference_top1, 2);
+        json_put_fixed(&j, "agreement", e->agreement, 2);
+        json_put_fixed(&j, "cosine", e->cosine, 6);
+        json_put_real(&j, "relative_mse", e->relative_mse, 6);
+    }
+    json_put_fixed(&j, "ms_per_image", e->ms_per_image, 3);
+    json_put_end(&j);
+    (void)json_put_line(&j);
+}
+
+static void print_people(const evaluation *e, bool compared)
+{
+    char top1[32] = "";
+    char top5[32] = "";
+
+    if (compared) {
+        snprintf(top1, sizeof(top1), "  %7.2f %%", e->reference_top1);
+        snprintf(top5, sizeof(top5), "  %7.2f %%", e->reference_top5);
+    }
+    printf("%llu picture%s\n\n", (unsigned long long)e->pictures, e->pictures == 1 ? "" : "s");
+    printf("              integer%s\n", compared ? "      float" : "");
+    printf("  top-1     %7.2f %%%s\n", e->top1, top1);
+    printf("  top-5     %7.2f %%%s\n", e->top5, top5);
+    printf("  time      %7.2f ms per picture\n", e->ms_per_image);
+    if (compared) {
+        printf("\n  agreement %7.2f %%   same most likely class as the float network\n",
+               e->agreement);
+        printf("  cosine    %9.5f   between the logits\n", e->cosine);
+        printf("  error     %9.5f   mean squared difference / mean squared float logit\n",
+               e->relative_mse);
+    }
+}
+
+/* With the model open. */
+static int evaluate_model(const option_program *program, const settings *s,
+                          const network_options *float_options, const iviti_model *model)
+{
+    labelled pictures = { 0 };
+    report r = { "" };
+    iviti_model_info info;
+    evaluation result;
+    network *f = NULL;
+
+    iviti_model_describe(model, &info);
+    bool good = labelled_read(&pictures, s->labels, s->images, info.classes, s->limit, &r);
+    if (good && s->reference != NULL) {
+        f = reference_open(s->reference, float_options, &info, &r);
+        good = f != NULL;
+    }
+    if (good) {
+        const evaluation_task task = { .model = model,
+                                       .pictures = &pictures,
+                                       .reference = f,
+                                       .isa = isa_from_choice(s->isa),
+                                       .workers = options_threads(&s->common),
+                                       .quiet = s->common.quiet };
+        good = evaluate(&task, &result, &r);
+    }
+    network_free(f);
+    labelled_free(&pictures);
+    if (!good) {
+        return options_failed(program, &r);
+    }
+    if (s->common.json) {
+        print_json(&result, s->reference != NULL);
+    } else {
+        print_people(&result, s->reference != NULL);
+    }
+    return options_finish(program, EXIT_DONE);
+}
+
+static int run(const option_program *program, const settings *s,
+               const network_options *float_options, const char *path)
+{
+    report r = { "" };
+
+    iviti_model *const model = model_open(path, &r);
+    if (model == NULL) {
+        return options_failed(program, &r);
+    }
+    const int status = evaluate_model(program, s, float_options, model);
+    iviti_model_free(model);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    settings s = { .checkpoint = checkpoint_options_none() };
+    const option_group groups[] = { { "Options", OPTIONS, OPTION_COUNT(OPTIONS), &s },
+                                    checkpoint_options_group(
+                                        &s.checkpoint, "With --reference, as in iviti-convert"),
+                                    common_options_group(&s.common) };
+    const option_program program = {
+        .name = "iviti-eval",
+        .summary = "accuracy of a model on labelled pictures",
+        .usage = USAGE,
+        .description = "Runs a model on every picture that the labels name and prints top-1 and "
+                       "top-5 accuracy. Each of the --threads works on a picture of its own; the "
+                       "figures, save the time, do not depend on their number.",
+        .operands = OPERANDS,
+        .groups = groups,
+        .group_count = OPTION_COUNT(groups),
+        .examples = EXAMPLES,
+        .example_count = OPTION_COUNT(EXAMPLES),
+    };
+    option_operands operands = { 0, NULL };
+    network_options float_options;
+    int status = EXIT_DONE;
+
+    if (!options_parse(&program, argc, argv, &operands, &status)) {
+        return status;
+    }
+    if (s.images == NULL || s.labels == NULL) {
+        return options_wrong(&program, "%s is missing", s.images == NULL ? "--images" : "--labels");
+    }
+    if (s.reference == NULL && checkpoint_options_given(&s.checkpoint)) {
+        return options_wrong(&program, "options of a checkpoint need --reference");
+    }
+    if (!checkpoint_options_network(&s.checkpoint, &program, &float_options, &status)) {
+        return status;
+    }
+    return run(&program, &s, &float_options, operands.item[0]);
+}
