@@ -57,12 +57,12 @@ static inline int cli_teardown(void **state)
     return waitpid(child, &status, 0) == child && status == 0 ? 0 : -1;
 }
 
-/* The path of a file in the scratch folder; valid until the eighth call after. */
+/* The path of a file in the scratch folder; valid for 64 more calls. */
 static inline const char *cli_path(const char *name)
 {
-    static char paths[8][PATH_MAX];
+    static char paths[64][PATH_MAX];
     static unsigned turn;
-    char *const path = paths[turn++ % 8];
+    char *const path = paths[turn++ % 64];
 
     snprintf(path, PATH_MAX, "%s/%s", cli_folder, name);
     return path;
@@ -148,11 +148,15 @@ static inline const char *cli_write_png(const char *name, uint32_t width, uint32
 /* ---- programs
  * --------------------------------------------------------------------------------------- */
 
+/* Where a program is; an absolute path is its own. */
 static inline const char *cli_program(const char *tool)
 {
     static char path[PATH_MAX];
     const char *const build = getenv("IVITI_BUILD");
 
+    if (tool[0] == '/') {
+        return tool;
+    }
     assert_non_null(build);
     snprintf(path, sizeof(path), "%s/%s", build, tool);
     return path;
@@ -218,6 +222,18 @@ static inline void cli_free(cli_result *result)
 #define CLI(tool, ...) cli_run_with("", 0, tool, (const char *const[]){ __VA_ARGS__, NULL })
 #define CLI_INPUT(text, tool, ...)                                                                 \
     cli_run_with(text, strlen(text), tool, (const char *const[]){ __VA_ARGS__, NULL })
+
+/* A command of the shell, composed as by printf. */
+static inline cli_result cli_shell(const char *format, ...)
+{
+    char command[4096];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(command, sizeof(command), format, arguments);
+    va_end(arguments);
+    return CLI("/bin/sh", "-c", command);
+}
 
 /* Exactly one line on a stream. */
 static inline void cli_assert_one_line(const char *text)
