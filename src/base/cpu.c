@@ -2,8 +2,8 @@
  *
  * Detection of instruction sets, and their names.
  *
- * An instruction set counts only when the operating system saves its registers too: a processor with
- * AVX-512 under a kernel that does not enable it would fault on the first instruction.
+ * An instruction set counts only when the operating system saves its registers too: a processor
+ * with AVX-512 under a kernel that does not enable it would fault on the first instruction.
  */
 #include "base/cpu.h"
 
@@ -32,14 +32,15 @@ static const struct {
 #ifdef IVITI_HAVE_X86
 
 /* Bits of CPUID and of the extended control register, as the manuals number them. */
-#define BIT(n)                 (1u << (n))
-#define LEAF1_ECX_AVX2_NEEDS   (BIT(20) | BIT(23) | BIT(27) | BIT(28)) /* SSE4.2, POPCNT, OSXSAVE, AVX */
-#define LEAF7_EBX_AVX2         BIT(5)
-#define LEAF7_EBX_AVX512       (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
-#define LEAF7_ECX_AVX512       (BIT(1) | BIT(11))                      /* VBMI, VNNI */
-#define LEAF7_1_EAX_AVXVNNI    BIT(4)
-#define XCR0_AVX               (BIT(1) | BIT(2))                   /* XMM, YMM */
-#define XCR0_AVX512            (XCR0_AVX | BIT(5) | BIT(6) | BIT(7)) /* masks, ZMM0-15, ZMM16-31 */
+#define BIT(n) (1u << (n))
+#define LEAF1_ECX_AVX2_NEEDS                                                                       \
+    (BIT(20) | BIT(23) | BIT(27) | BIT(28)) /* SSE4.2, POPCNT, OSXSAVE, AVX */
+#define LEAF7_EBX_AVX2      BIT(5)
+#define LEAF7_EBX_AVX512    (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
+#define LEAF7_ECX_AVX512    (BIT(1) | BIT(11))                      /* VBMI, VNNI */
+#define LEAF7_1_EAX_AVXVNNI BIT(4)
+#define XCR0_AVX            (BIT(1) | BIT(2))                     /* XMM, YMM */
+#define XCR0_AVX512         (XCR0_AVX | BIT(5) | BIT(6) | BIT(7)) /* masks, ZMM0-15, ZMM16-31 */
 
 static bool has(unsigned value, unsigned bits)
 {

@@ -18,7 +18,8 @@ static inline bool iviti_isa_in(iviti_isa isa, iviti_isa_set set)
     return (set >> isa & 1) != 0;
 }
 
-/* All that can run here; asks the processor each time, so keep the answer where it is used often. */
+/* All that can run here; asks the processor each time, so keep the answer where it is used often.
+ */
 iviti_isa_set iviti_cpu_detect(void);
 
 /* The fastest member of `set` that is not above `cap`; IVITI_ISA_BEST is no cap. */

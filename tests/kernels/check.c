@@ -202,7 +202,8 @@ static double median_ns(call_function *call, const void *context, function *f, u
     double times[MOST_TIMES];
     size_t count = 0;
 
-    for (const double begin = now_ns(); count < 5 || (count < MOST_TIMES && now_ns() < begin + BENCH_NS);) {
+    for (const double begin = now_ns();
+         count < 5 || (count < MOST_TIMES && now_ns() < begin + BENCH_NS);) {
         const double before = now_ns();
         call(context, f, output);
         times[count++] = now_ns() - before;
@@ -226,5 +227,6 @@ void run_case(test *t, const char *shape, double work, const twins *o, call_func
     if (survives(call, context, t->kernel, o->actual))
         compare(t, shape, o);
     else
-        fail(t, shape, "touches memory outside its operands, or uses an instruction that is not here");
+        fail(t, shape,
+             "touches memory outside its operands, or uses an instruction that is not here");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the parts of checkkernel share: random numbers, guarded memory, and the comparison of a kernel
- * with its reference.
+ * What the parts of checkkernel share: random numbers, guarded memory, and the comparison of a
+ * kernel with its reference.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -32,8 +32,8 @@ int32_t chance_between(chance *c, int32_t low, int32_t high); /* uniform in [low
 int32_t chance_value(chance *c, int32_t low, int32_t high);   /* as c->filling says */
 bool chance_one_in(chance *c, uint32_t n);
 
-/* m and c of a requantisation: c in [low, high], often such that a value of `bits` bits becomes one of
- * `to` bits, sometimes at the ends of the range. */
+/* m and c of a requantisation: c in [low, high], often such that a value of `bits` bits becomes one
+ * of `to` bits, sometimes at the ends of the range. */
 iviti_dyadic chance_factor(chance *c, int bits, int to, int32_t low, int32_t high);
 
 /* ---- guarded memory -------------------------------------------------------------------------- */
@@ -108,8 +108,8 @@ void leave_kernel(void);
 
 typedef void check_function(test *t);
 
-check_function check_dense_s8, check_dense_table, check_dense_s16, check_dense_s32, check_dense_join,
-    check_dense_keys, check_dense_values, check_attention, check_norm_s8, check_norm_s16,
-    check_shift_gelu, check_crc32c;
+check_function check_dense_s8, check_dense_table, check_dense_s16, check_dense_s32,
+    check_dense_join, check_dense_keys, check_dense_values, check_attention, check_norm_s8,
+    check_norm_s16, check_shift_gelu, check_crc32c;
 
 #endif

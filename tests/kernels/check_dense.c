@@ -19,29 +19,31 @@ static size_t round_up(size_t n, size_t multiple)
 
 typedef struct shape {
     uint32_t rows, in, out;
-    uint32_t x_gap, y_gap; /* elements between rows */
+    uint32_t x_gap, y_gap;   /* elements between rows */
     uint32_t heads, windows; /* keys and values: out is heads * head_dim, rows are whole windows */
 } shape;
 
 /* Tails of every kind, then the layers of a small network. */
 static const shape shapes[] = {
-    { 1, 1, 1, 0, 0, 1, 1 },       { 1, 4, 16, 0, 0, 4, 1 },      { 2, 3, 5, 1, 3, 1, 1 },
-    { 3, 5, 15, 7, 1, 1, 1 },      { 4, 8, 17, 0, 2, 1, 2 },      { 5, 13, 31, 0, 0, 1, 1 },
-    { 6, 16, 32, 3, 0, 8, 1 },     { 7, 33, 33, 1, 1, 1, 1 },     { 8, 64, 48, 0, 5, 2, 2 },
-    { 9, 31, 63, 2, 0, 1, 3 },     { 10, 12, 64, 1, 0, 4, 1 },    { 11, 48, 65, 0, 7, 1, 1 },
-    { 12, 20, 80, 0, 1, 4, 4 },    { 13, 192, 100, 0, 0, 5, 1 },  { 16, 27, 128, 5, 0, 2, 1 },
-    { 17, 64, 192, 0, 0, 3, 1 },   { 1, 192, 1000, 0, 0, 25, 1 }, { 23, 100, 96, 0, 0, 3, 1 },
-    { 49, 96, 96, 0, 0, 3, 1 },    { 98, 24, 36, 1, 1, 3, 2 },    { 65, 64, 64, 0, 0, 16, 1 },
-    { 33, 768, 64, 0, 64, 1, 1 },  { 5, 3072, 70, 0, 0, 1, 1 },   { 197, 64, 72, 0, 0, 2, 1 },
+    { 1, 1, 1, 0, 0, 1, 1 },      { 1, 4, 16, 0, 0, 4, 1 },      { 2, 3, 5, 1, 3, 1, 1 },
+    { 3, 5, 15, 7, 1, 1, 1 },     { 4, 8, 17, 0, 2, 1, 2 },      { 5, 13, 31, 0, 0, 1, 1 },
+    { 6, 16, 32, 3, 0, 8, 1 },    { 7, 33, 33, 1, 1, 1, 1 },     { 8, 64, 48, 0, 5, 2, 2 },
+    { 9, 31, 63, 2, 0, 1, 3 },    { 10, 12, 64, 1, 0, 4, 1 },    { 11, 48, 65, 0, 7, 1, 1 },
+    { 12, 20, 80, 0, 1, 4, 4 },   { 13, 192, 100, 0, 0, 5, 1 },  { 16, 27, 128, 5, 0, 2, 1 },
+    { 17, 64, 192, 0, 0, 3, 1 },  { 1, 192, 1000, 0, 0, 25, 1 }, { 23, 100, 96, 0, 0, 3, 1 },
+    { 49, 96, 96, 0, 0, 3, 1 },   { 98, 24, 36, 1, 1, 3, 2 },    { 65, 64, 64, 0, 0, 16, 1 },
+    { 33, 768, 64, 0, 64, 1, 1 }, { 5, 3072, 70, 0, 0, 1, 1 },   { 197, 64, 72, 0, 0, 2, 1 },
     { 19, 192, 256, 0, 0, 4, 1 },
 };
 
 /* The layers of DeiT-T, DeiT-S and DeiT-B. */
 static const shape bench_shapes[] = {
-    { 197, 192, 192, 0, 0, 3, 1 },   { 197, 192, 768, 0, 0, 12, 1 },  { 197, 768, 192, 0, 0, 3, 1 },
-    { 197, 384, 384, 0, 0, 6, 1 },   { 197, 384, 1536, 0, 0, 24, 1 }, { 197, 1536, 384, 0, 0, 6, 1 },
-    { 197, 768, 768, 0, 0, 12, 1 },  { 197, 768, 3072, 0, 0, 48, 1 }, { 197, 3072, 768, 0, 0, 12, 1 },
-    { 3136, 96, 96, 0, 0, 3, 64 },   { 1, 192, 1000, 0, 0, 25, 1 },
+    { 197, 192, 192, 0, 0, 3, 1 },   { 197, 192, 768, 0, 0, 12, 1 },
+    { 197, 768, 192, 0, 0, 3, 1 },   { 197, 384, 384, 0, 0, 6, 1 },
+    { 197, 384, 1536, 0, 0, 24, 1 }, { 197, 1536, 384, 0, 0, 6, 1 },
+    { 197, 768, 768, 0, 0, 12, 1 },  { 197, 768, 3072, 0, 0, 48, 1 },
+    { 197, 3072, 768, 0, 0, 12, 1 }, { 3136, 96, 96, 0, 0, 3, 64 },
+    { 1, 192, 1000, 0, 0, 25, 1 },
 };
 
 /* Everything that a layer of one shape needs. */
@@ -97,8 +99,8 @@ static void make_layer(test *t, layer *l, const shape *s, int to)
     l->s = *s;
     l->x_stride = depth + s->x_gap;
     l->y_stride = s->out + s->y_gap;
-    snprintf(l->text, sizeof l->text, "rows %u in %u out %u gaps %u %u heads %u windows %u", s->rows,
-             s->in, s->out, s->x_gap, s->y_gap, s->heads, s->windows);
+    snprintf(l->text, sizeof l->text, "rows %u in %u out %u gaps %u %u heads %u windows %u",
+             s->rows, s->in, s->out, s->x_gap, s->y_gap, s->heads, s->windows);
 
     int8_t *panels = memory_take(m, iviti_panel_bytes(s->out, s->in), 64);
     int32_t *bias = memory_take(m, padded * sizeof *bias, sizeof *bias);
@@ -126,8 +128,8 @@ typedef void run_layer(test *t, layer *l);
 static void for_shapes(test *t, int to, run_layer *run)
 {
     const shape *list = t->bench ? bench_shapes : shapes;
-    const size_t count = t->bench ? sizeof bench_shapes / sizeof *bench_shapes
-                                  : sizeof shapes / sizeof *shapes;
+    const size_t count =
+        t->bench ? sizeof bench_shapes / sizeof *bench_shapes : sizeof shapes / sizeof *shapes;
 
     for (size_t i = 0; i < count && !t->failed; i++) {
         layer l;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * checkkernel: every line of kernel_list.inc against the reference, bit for bit, over shapes with every
- * tail, operands at the ends of their ranges, memory that faults one byte outside, and outputs whose
- * surroundings are compared too. `--bench` times them instead.
+ * checkkernel: every line of kernel_list.inc against the reference, bit for bit, over shapes with
+ * every tail, operands at the ends of their ranges, memory that faults one byte outside, and
+ * outputs whose surroundings are compared too. `--bench` times them instead.
  */
 #define _DEFAULT_SOURCE
 #include "check.h"

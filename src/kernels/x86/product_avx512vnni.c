@@ -2,61 +2,156 @@
  *
  * The inner loop: every step multiplies four k of 6 rows with four k of 64 columns. Register plan:
  * 24 accumulators, 4 vectors of the right operand, 1 or 2 broadcasts of the left one. A step is 24
- * vpdpbusd on two ports (12 cycles) beside 10 loads, so the loads never limit it, and the panels may
- * come from the second-level cache.
+ * vpdpbusd on two ports (12 cycles) beside 10 loads, so the loads never limit it, and the panels
+ * may come from the second-level cache.
  */
 #include "kernels/x86/product_avx512vnni.h"
 
-#include <immintrin.h>
 #include <string.h>
 
-static inline __attribute__((always_inline)) __m512i broadcast_group(const uint8_t *x)
+#include "kernels/x86/requantize_avx512vnni.h"
+
+/* `rows` and `count` are constants where the loops below are inlined, so that acc is a set of
+ * registers. The loops have the same bounds everywhere: then both compilers unroll them early
+ * enough to see that. */
+#define EACH_ROW   _Pragma("GCC unroll 6") for (size_t r = 0; r < TILE_ROWS; r++) if (r < rows)
+#define EACH_PANEL _Pragma("GCC unroll 4") for (size_t p = 0; p < TILE_PANELS; p++) if (p < count)
+
+/* ---- from accumulators to a row of the output ------------------------------------------------ */
+
+/* Saturating packs work in quarters of a register; these indices put the columns in order again. */
+INLINE __m512i order_after_pack_s8(void)
+{
+    return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+
+INLINE __m512i order_after_pack_s16(void)
+{
+    return _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+}
+
+INLINE __m512i pack_s16(__m512i a, __m512i b)
+{
+    return _mm512_permutexvar_epi64(order_after_pack_s16(), _mm512_packs_epi32(a, b));
+}
+
+INLINE __m512i pack_s8(const __m512i v[4])
+{
+    const __m512i packed =
+        _mm512_packs_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
+    return _mm512_permutexvar_epi32(order_after_pack_s8(), packed);
+}
+
+/* Entries of a table of 256 for s8 indices + 128. Its four registers are indexed by bits 0 to 6;
+ * the sign tells which two of them. */
+INLINE __m512i look_up(const uint8_t *table, __m512i index)
+{
+    const __m512i below =
+        _mm512_permutex2var_epi8(_mm512_loadu_si512(table), index, _mm512_loadu_si512(table + 64));
+    const __m512i above = _mm512_permutex2var_epi8(_mm512_loadu_si512(table + 128), index,
+                                                   _mm512_loadu_si512(table + 192));
+    return _mm512_mask_mov_epi8(above, _mm512_movepi8_mask(index), below);
+}
+
+INLINE void put_s16(const iviti_finish_512 *f, uint8_t *y, __mmask32 mask, __m512i v)
+{
+    if (f->add)
+        v = _mm512_adds_epi16(_mm512_maskz_loadu_epi16(mask, y), v);
+    _mm512_mask_storeu_epi16(y, mask, v);
+}
+
+/* `any_shift` is a constant: whether c may be 32. */
+INLINE void finish_row(const iviti_finish_512 *f, size_t row, const size_t count,
+                       const bool any_shift)
+{
+    uint8_t *y = f->row[row];
+    __m512i v[TILE_PANELS];
+
+#pragma GCC unroll 4
+    for (size_t p = 0; p < TILE_PANELS; p++)
+        v[p] = p < count ? scale(f, row, p * IVITI_PANEL, any_shift) : _mm512_setzero_si512();
+
+    if (f->element == 1) {
+        const __m512i value = pack_s8(v);
+        const __m512i out = f->table ? look_up(f->table, value)
+                                     : _mm512_xor_si512(value, _mm512_set1_epi8((char)f->flip));
+        _mm512_mask_storeu_epi8(y, f->columns, out);
+    } else if (f->element == 2) {
+        put_s16(f, y, (__mmask32)f->columns, pack_s16(v[0], v[1]));
+        put_s16(f, y + 64, (__mmask32)(f->columns >> 32), pack_s16(v[2], v[3]));
+    } else {
+#pragma GCC unroll 4
+        for (size_t p = 0; p < TILE_PANELS; p++)
+            _mm512_mask_storeu_epi32(y + p * 64, (__mmask16)(f->columns >> p * IVITI_PANEL), v[p]);
+    }
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* The rows' addresses are written with two bases and one stride: five offsets would take registers
+ * that compilers then find among the vectors'. */
+typedef struct operands {
+    const uint8_t *x;
+    const uint8_t *x3; /* row 3 */
+    size_t x_stride;
+    const int8_t *panels;
+    size_t panel_bytes;
+} operands;
+
+INLINE __m512i broadcast_group(const uint8_t *x)
 {
     int32_t group;
     memcpy(&group, x, sizeof group);
     return _mm512_set1_epi32(group);
 }
 
-/* `rows` and `count` are constants where this is inlined, so that acc is a set of registers. */
-static inline __attribute__((always_inline)) void
-product(const size_t rows, const size_t count, const uint8_t *x, size_t x_stride,
-        const int8_t *panels, size_t panel_bytes, size_t groups, const int32_t *start, int32_t *out)
+/* A register of its own for every zero: where one is copied to 24 accumulators instead, as
+ * compilers do, a tile takes some 20 cycles longer. */
+INLINE __m512i fresh_zero(void)
+{
+    __m512i zero;
+    __asm__ volatile("vpxord %0, %0, %0" : "=v"(zero));
+    return zero;
+}
+
+INLINE void step(const size_t rows, const size_t count, const operands *o, size_t g,
+                 __m512i acc[TILE_ROWS][TILE_PANELS])
+{
+    __m512i right[TILE_PANELS];
+    EACH_PANEL right[p] = _mm512_load_si512(o->panels + p * o->panel_bytes + g * 64);
+    EACH_ROW
+    {
+        const uint8_t *left_row = r < 3 ? o->x + r * o->x_stride : o->x3 + (r - 3) * o->x_stride;
+        const __m512i left = broadcast_group(left_row + g * IVITI_GROUP);
+        EACH_PANEL acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], left, right[p]);
+    }
+}
+
+INLINE void product(const size_t rows, const size_t count, const operands *o, size_t groups,
+                    int32_t *out, const iviti_finish_512 *other)
 {
     __m512i acc[TILE_ROWS][TILE_PANELS];
+    size_t g = 0;
 
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (size_t p = 0; p < count; p++)
-            acc[r][p] = _mm512_loadu_si512(start + p * IVITI_PANEL);
-
-    for (size_t g = 0; g < groups; g++) {
-        __m512i right[TILE_PANELS];
-#pragma GCC unroll 4
-        for (size_t p = 0; p < count; p++)
-            right[p] = _mm512_load_si512(panels + p * panel_bytes + g * 64);
-#pragma GCC unroll 6
-        for (size_t r = 0; r < rows; r++) {
-            const __m512i left = broadcast_group(x + r * x_stride + g * IVITI_GROUP);
-#pragma GCC unroll 4
-            for (size_t p = 0; p < count; p++)
-                acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], left, right[p]);
+    EACH_ROW EACH_PANEL acc[r][p] = fresh_zero();
+    if (other)
+        for (size_t row = 0; row < other->rows; row++) {
+            for (const size_t end = g + groups / TILE_ROWS; g < end; g++)
+                step(rows, count, o, g, acc);
+            finish_row(other, row, count, false);
         }
-    }
-
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (size_t p = 0; p < count; p++)
-            _mm512_store_si512(out + r * TILE_COLUMNS + p * IVITI_PANEL, acc[r][p]);
+    for (; g < groups; g++)
+        step(rows, count, o, g, acc);
+    EACH_ROW EACH_PANEL _mm512_store_si512(out + r * TILE_COLUMNS + p * IVITI_PANEL, acc[r][p]);
 }
 
 #define PRODUCT(rows, count)                                                                       \
     static void product_##rows##x##count(const uint8_t *x, size_t x_stride, const int8_t *panels,  \
-                                         size_t panel_bytes, size_t groups, const int32_t *start,  \
-                                         int32_t *acc)                                             \
+                                         size_t panel_bytes, size_t groups, int32_t *acc,          \
+                                         const iviti_finish_512 *other)                            \
     {                                                                                              \
-        product(rows, count, x, x_stride, panels, panel_bytes, groups, start, acc);                \
+        const operands o = { x, x + 3 * x_stride, x_stride, panels, panel_bytes };                 \
+        product(rows, count, &o, groups, acc, other);                                              \
     }
 #define PRODUCTS(rows) PRODUCT(rows, 1) PRODUCT(rows, 2) PRODUCT(rows, 3) PRODUCT(rows, 4)
 PRODUCTS(1)
@@ -66,7 +161,16 @@ PRODUCTS(4)
 PRODUCTS(5)
 PRODUCTS(6)
 
-#define ROW(rows) { product_##rows##x1, product_##rows##x2, product_##rows##x3, product_##rows##x4 }
-const iviti_product_avx512vnni iviti_products_avx512vnni[TILE_ROWS][TILE_PANELS] = {
+#define ROW(rows)                                                                                  \
+    {                                                                                              \
+        product_##rows##x1, product_##rows##x2, product_##rows##x3, product_##rows##x4             \
+    }
+const iviti_product_512 iviti_products_avx512vnni[TILE_ROWS][TILE_PANELS] = {
     ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6),
 };
+
+void iviti_finish_avx512vnni(const iviti_finish_512 *f)
+{
+    for (size_t row = 0; row < f->rows; row++)
+        finish_row(f, row, TILE_PANELS, true);
+}
