@@ -25,15 +25,15 @@ typedef struct shape {
 
 /* Tails of every kind, then the layers of a small network. */
 static const shape shapes[] = {
-    { 1, 1, 1, 0, 0, 1, 1 },      { 1, 4, 16, 0, 0, 4, 1 },      { 2, 3, 5, 1, 3, 1, 1 },
-    { 3, 5, 15, 7, 1, 1, 1 },     { 4, 8, 17, 0, 2, 1, 2 },      { 5, 13, 31, 0, 0, 1, 1 },
-    { 6, 16, 32, 3, 0, 8, 1 },    { 7, 33, 33, 1, 1, 1, 1 },     { 8, 64, 48, 0, 5, 2, 2 },
-    { 9, 31, 63, 2, 0, 1, 3 },    { 10, 12, 64, 1, 0, 4, 1 },    { 11, 48, 65, 0, 7, 1, 1 },
-    { 12, 20, 80, 0, 1, 4, 4 },   { 13, 192, 100, 0, 0, 5, 1 },  { 16, 27, 128, 5, 0, 2, 1 },
-    { 17, 64, 192, 0, 0, 3, 1 },  { 1, 192, 1000, 0, 0, 25, 1 }, { 23, 100, 96, 0, 0, 3, 1 },
-    { 49, 96, 96, 0, 0, 3, 1 },   { 98, 24, 36, 1, 1, 3, 2 },    { 65, 64, 64, 0, 0, 16, 1 },
-    { 33, 768, 64, 0, 64, 1, 1 }, { 5, 3072, 70, 0, 0, 1, 1 },   { 197, 64, 72, 0, 0, 2, 1 },
-    { 19, 192, 256, 0, 0, 4, 1 },
+    { 0, 8, 64, 0, 0, 2, 1 },    { 1, 1, 1, 0, 0, 1, 1 },      { 1, 4, 16, 0, 0, 4, 1 },
+    { 2, 3, 5, 1, 3, 1, 1 },     { 3, 5, 15, 7, 1, 1, 1 },     { 4, 8, 17, 0, 2, 1, 2 },
+    { 5, 13, 31, 0, 0, 1, 1 },   { 6, 16, 32, 3, 0, 8, 1 },    { 7, 33, 33, 1, 1, 1, 1 },
+    { 8, 64, 48, 0, 5, 2, 2 },   { 9, 31, 63, 2, 0, 1, 3 },    { 10, 12, 64, 1, 0, 4, 1 },
+    { 11, 48, 65, 0, 7, 1, 1 },  { 12, 20, 80, 0, 1, 4, 4 },   { 13, 192, 100, 0, 0, 5, 1 },
+    { 16, 27, 128, 5, 0, 2, 1 }, { 17, 64, 192, 0, 0, 3, 1 },  { 1, 192, 1000, 0, 0, 25, 1 },
+    { 23, 100, 96, 0, 0, 3, 1 }, { 49, 96, 96, 0, 0, 3, 1 },   { 98, 24, 36, 1, 1, 3, 2 },
+    { 65, 64, 64, 0, 0, 16, 1 }, { 33, 768, 64, 0, 64, 1, 1 }, { 5, 3072, 70, 0, 0, 1, 1 },
+    { 197, 64, 72, 0, 0, 2, 1 }, { 19, 192, 256, 0, 0, 4, 1 },
 };
 
 /* The layers of DeiT-T, DeiT-S and DeiT-B. */
@@ -115,7 +115,7 @@ static void make_layer(test *t, layer *l, const shape *s, int to)
     memory_protect(m, shift);
     l->w = (iviti_dense){ s->in, s->out, panels, bias, multiplier, shift };
 
-    const size_t x_bytes = (s->rows - 1) * l->x_stride + depth;
+    const size_t x_bytes = s->rows ? (s->rows - 1) * l->x_stride + depth : 0;
     uint8_t *x = memory_take(m, x_bytes, 1);
     for (size_t i = 0; i < x_bytes; i++)
         x[i] = (uint8_t)chance_value(&t->chance, 0, 255);
@@ -146,7 +146,7 @@ static double work_of(const layer *l)
 
 static size_t output_elements(const layer *l, uint32_t last_row)
 {
-    return last_row * l->y_stride + l->s.out;
+    return l->s.rows ? last_row * l->y_stride + l->s.out : 0;
 }
 
 /* ---- s8, s16 and s32 ------------------------------------------------------------------------- */
@@ -250,7 +250,7 @@ static void run_dense_join(test *t, layer *l)
     chance *c = &t->chance;
     uint32_t last = l->s.rows - 1;
 
-    if (chance_one_in(c, 2)) {
+    if (l->s.rows && chance_one_in(c, 2)) {
         uint32_t *map = memory_take(&t->memory, l->s.rows * sizeof *map, sizeof *map);
         for (uint32_t r = 0; r < l->s.rows; r++)
             map[r] = 2 * (last - r);
@@ -290,7 +290,7 @@ static void call_heads(const void *context, function *f, uint8_t *y)
 /* Some cases are a thread's share: they begin at a multiple of 16 tokens, or at a window. */
 static void run_heads(test *t, layer *l, bool keys)
 {
-    const uint32_t tokens = l->s.rows / l->s.windows;
+    const uint32_t tokens = l->s.rows ? l->s.rows / l->s.windows : 1;
     const uint32_t head_dim = l->s.out / l->s.heads;
     const size_t block =
         keys ? iviti_panel_bytes(tokens, head_dim) : iviti_panel_bytes(head_dim, tokens);
