@@ -20,6 +20,7 @@
 #include "quantize/agreement.h"
 #include "quantize/calibration.h"
 #include "quantize/emit.h"
+#include "quantize/ivit.h"
 #include "quantize/quantize.h"
 
 typedef struct settings {
@@ -52,7 +53,7 @@ static const option_spec OPTIONS[] = {
       .offset = offsetof(settings, calib),
       .value = "DIR",
       .help = "A folder of JPEG or PNG pictures like those the model will see. They need no labels; "
-              "about a hundred are enough." },
+              "about a hundred are enough. I-ViT checkpoints bring their own scales and need none." },
     { .name = "calib-count",
       .kind = OPTION_NUMBER,
       .offset = offsetof(settings, calib_count),
@@ -88,6 +89,7 @@ static const option_spec OPTIONS[] = {
 /* What a conversion holds until the end. */
 typedef struct conversion {
     const settings *settings;
+    bool ivit; /* the checkpoint brings its own scales */
     checkpoint *checkpoint;
     network *network;
     class_names labels;
@@ -128,13 +130,18 @@ static void describe_recipe(const conversion *c, char *text, size_t bytes)
 {
     const settings *s = c->settings;
     char nonlinear[16], recipe[16];
+    if (c->ivit) {
+        snprintf(text, bytes, "weights 8, nonlinear shift, ranges of the checkpoint, preset %s",
+                 c->network->preset);
+        return;
+    }
     options_choice_name(NONLINEAR_CHOICES, s->nonlinear, nonlinear, sizeof nonlinear);
     options_choice_name(RECIPE_CHOICES, s->recipe, recipe, sizeof recipe);
     snprintf(text, bytes, "weights 8, nonlinear %s, ranges %s, %zu calibration pictures, preset %s",
              nonlinear, recipe, c->calibration.count, c->network->preset);
 }
 
-static bool write_model(const conversion *c, report *r)
+static bool write_model(conversion *c, report *r)
 {
     const iviti_geometry *g = &c->integer->geometry;
     char recipe[256];
@@ -160,13 +167,16 @@ static bool write_model(const conversion *c, report *r)
                                 (size_t)spec.bytes, r);
     done = done && model_writer_save(writer, c->settings->output, r);
     model_writer_close(writer);
+
+    struct stat status;
+    if (done && stat(c->settings->output, &status) == 0)
+        c->file_bytes = (uint64_t)status.st_size;
     return done;
 }
 
 /* The model as written, read back and run. */
 static bool compare(conversion *c, report *r)
 {
-    struct stat status;
     iviti_model *model = model_open(c->settings->output, r);
     if (!model)
         return false;
@@ -174,8 +184,6 @@ static bool compare(conversion *c, report *r)
         agreement_measure(c->network, model, c->calibration.pixels, c->calibration.count,
                           options_threads(&c->settings->common), &c->agreement, r);
     iviti_model_free(model);
-    if (stat(c->settings->output, &status) == 0)
-        c->file_bytes = (uint64_t)status.st_size;
     return done;
 }
 
@@ -201,13 +209,18 @@ static bool convert(conversion *c, const char *path, const network_options *opti
         return false;
     if (c->network->note[0] && !s->common.quiet)
         fprintf(stderr, "iviti-convert: note: %s\n", c->network->note);
-    if (!calibration_load(&c->network->geometry, s->calib, s->calib_count, s->common.quiet,
+    c->ivit = network_is_ivit(c->checkpoint);
+    if (!c->ivit && !s->calib)
+        return report_fail(r, "--calib DIR is missing: this checkpoint needs pictures to calibrate on");
+    if (s->calib && !calibration_load(&c->network->geometry, s->calib, s->calib_count, s->common.quiet,
                           &c->calibration, r))
         return false;
     if (c->calibration.skipped && !s->common.quiet)
         fprintf(stderr, "iviti-convert: note: %zu pictures were skipped; the first: %s\n",
                 c->calibration.skipped, c->calibration.first_skipped);
-    if (!quantize(c, r) || !write_model(c, r) || !compare(c, r))
+    const bool quantised = c->ivit ? ivit_import(c->checkpoint, c->network, &c->integer, &c->table, r)
+                                   : quantize(c, r);
+    if (!quantised || !write_model(c, r) || (c->calibration.count && !compare(c, r)))
         return false;
     c->seconds = clock_seconds() - started;
     return true;
@@ -225,10 +238,13 @@ static void print_table(const conversion *c)
             printf("%10.1f ", row->snr);
         printf("%12zu\n", row->bytes);
     }
-    printf("%s: %.2f MB; on %zu calibration pictures the same top-1 as the float model for %.1f %%, "
-           "cosine %.4f, relative mse %.4f; %.1f s\n",
-           c->settings->output, (double)c->file_bytes / 1e6, c->calibration.count,
-           c->agreement.same_top1, c->agreement.cosine, c->agreement.relative_mse, c->seconds);
+    printf("%s: %.2f MB in %.1f s", c->settings->output, (double)c->file_bytes / 1e6, c->seconds);
+    if (c->calibration.count)
+        printf("; on %zu calibration pictures the same top-1 as the float model for %.1f %%, cosine "
+               "%.4f, relative mse %.4f",
+               c->calibration.count, c->agreement.same_top1, c->agreement.cosine,
+               c->agreement.relative_mse);
+    printf("\n");
 }
 
 static void print_json(const conversion *c)
@@ -239,9 +255,11 @@ static void print_json(const conversion *c)
     json_put_unsigned(&j, "bytes", c->file_bytes);
     json_put_text(&j, "dialect", c->network->dialect);
     json_put_unsigned(&j, "calibration_pictures", c->calibration.count);
-    json_put_fixed(&j, "agreement", c->agreement.same_top1, 2);
-    json_put_fixed(&j, "cosine", c->agreement.cosine, 6);
-    json_put_fixed(&j, "relative_mse", c->agreement.relative_mse, 6);
+    if (c->calibration.count) {
+        json_put_fixed(&j, "agreement", c->agreement.same_top1, 2);
+        json_put_fixed(&j, "cosine", c->agreement.cosine, 6);
+        json_put_fixed(&j, "relative_mse", c->agreement.relative_mse, 6);
+    }
     json_put_fixed(&j, "seconds", c->seconds, 2);
     json_put_array(&j, "layers");
     for (size_t i = 0; i < c->table.count; i++) {
@@ -310,8 +328,6 @@ int main(int argc, char **argv)
         return status;
     if (!s.output)
         return options_wrong(&program, "-o MODEL.gguf is missing: where to write the model");
-    if (!s.calib)
-        return options_wrong(&program, "--calib DIR is missing: pictures to calibrate on");
 
     status = EXIT_DONE;
     if (!convert(&c, operands.item[0], &options, &r))

@@ -6,6 +6,18 @@
 #include <string.h>
 
 #include "graph/session.h"
+#include "kernels/requantize.h"
+
+/* What a dense layer writes into the stream of a stage, saturated to s8 where the model was trained
+ * so. */
+static void enter(const iviti_session *s, int16_t *stream, size_t stride, size_t rows, size_t width)
+{
+    if (!s->model->geometry.narrow_entry)
+        return;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < width; c++)
+            stream[r * stride + c] = iviti_saturate_s8(stream[r * stride + c]);
+}
 
 /* stream = patch norm(patch embedding) */
 static void embed(iviti_session *s, iviti_rows rows)
@@ -19,6 +31,7 @@ static void embed(iviti_session *s, iviti_rows rows)
         return;
     s->kernels.dense_s16(&m->embed, b->patches + rows.first * b->patch_stride, b->patch_stride,
                          rows.count, stream, stride);
+    enter(s, stream, stride, rows.count, m->embed.out);
     s->kernels.norm_s16(&m->embed_norm, stream, stride, NULL, rows.count, stream, stride);
 }
 
@@ -67,6 +80,7 @@ static void merge(iviti_session *s, uint32_t stage, unsigned thread)
                        rows.count, normed, wide_stride);
     s->kernels.dense_s16(&layer->reduction, normed, wide_stride, rows.count,
                          b->next_stream + rows.first * out_stride, out_stride);
+    enter(s, b->next_stream + rows.first * out_stride, out_stride, rows.count, to->dim);
 }
 
 static void exchange_streams(iviti_session *s)

@@ -60,6 +60,8 @@ typedef struct iviti_geometry {
     uint32_t features; /* ViT: prefix_tokens * dim; Swin: dim of the last stage */
     uint32_t classes;
     bool pixel_table;                /* pixels pass through a table, I-ViT's quantised image */
+    bool narrow_entry;               /* Swin: the patch embedding and the merges write s8, as in
+                                        I-ViT's code; the stream is s16 all the same */
     iviti_norm_kind norm_kind;       /* every LayerNorm of the file */
     iviti_softmax_kind softmax_kind;
     iviti_gelu_kind gelu_kind;

@@ -35,6 +35,7 @@ typedef enum key {
     KEY_WINDOW,
     KEY_CLASSES,
     KEY_PIXELS,
+    KEY_ENTRY,
     KEY_NORM,
     KEY_SOFTMAX,
     KEY_GELU,
@@ -77,6 +78,7 @@ static const struct {
     [KEY_WINDOW] = { "iviti.window", IVITI_GGUF_U32, false, WITH_SWIN },
     [KEY_CLASSES] = { "iviti.classes", IVITI_GGUF_U32, false, REQUIRED },
     [KEY_PIXELS] = { "iviti.operators.pixels", IVITI_GGUF_STRING, false, REQUIRED },
+    [KEY_ENTRY] = { "iviti.operators.entry", IVITI_GGUF_STRING, false, WITH_SWIN },
     [KEY_NORM] = { "iviti.operators.norm", IVITI_GGUF_STRING, false, REQUIRED },
     [KEY_SOFTMAX] = { "iviti.operators.softmax", IVITI_GGUF_STRING, false, REQUIRED },
     [KEY_GELU] = { "iviti.operators.gelu", IVITI_GGUF_STRING, false, REQUIRED },
@@ -122,6 +124,7 @@ static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pa
     static const char *const filters[] = { [IVITI_BILINEAR] = "bilinear",
                                            [IVITI_BICUBIC] = "bicubic" };
     static const char *const pixels[] = { "raw", "table" };
+    static const char *const entries[] = { "s16", "s8" };
     static const char *const norms[] = { [IVITI_NORM_EXACT] = "exact",
                                          [IVITI_NORM_NEWTON] = "newton" };
     static const char *const softmaxes[] = { [IVITI_SOFTMAX_TABLE] = "table-u8",
@@ -148,6 +151,10 @@ static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pa
     case KEY_PIXELS:
         status = choose(c, pair, pixels, 2, &chosen);
         g->pixel_table = chosen == 1;
+        return status;
+    case KEY_ENTRY:
+        status = choose(c, pair, entries, 2, &chosen);
+        g->narrow_entry = chosen == 1;
         return status;
     case KEY_NORM:
         status = choose(c, pair, norms, 2, &chosen);

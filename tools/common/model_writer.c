@@ -130,6 +130,8 @@ static void put_geometry(model_writer *w, const model_metadata *m)
 
     if (g->family == IVITI_SWIN)
         put_number_pair(w, "iviti.window", g->stage[0].window);
+    if (g->family == IVITI_SWIN)
+        put_text_pair(w, "iviti.operators.entry", g->narrow_entry ? "s8" : "s16");
     put_number_pair(w, "iviti.classes", g->classes);
     put_text_pair(w, "iviti.operators.pixels", g->pixel_table ? "table" : "raw");
     put_text_pair(w, "iviti.operators.norm",

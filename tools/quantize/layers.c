@@ -12,6 +12,7 @@
 #define BIAS_LIMIT   (1 << 29)    /* leaves the products their share of 31 bits */
 #define WEIGHT_CANDIDATES 24
 #define SNR_ROWS     4096
+#define LOGIT_MARGIN 2.01
 
 /* Squared error of a row of weights at a scale. */
 static double row_error(const double *row, size_t in, double scale)
@@ -108,6 +109,29 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
     }
     free(row);
     return fits;
+}
+
+bool quantize_logits(arena *scratch, arena *memory, const network_linear *head, const code *in,
+                     range_method method, integer_network *result, report *r)
+{
+    const size_t classes = result->geometry.classes;
+    code out = code_new(scratch, classes);
+    double coarsest = 0;
+    iviti_dyadic scale;
+
+    if (scratch->failed)
+        return report_fail(r, "head: out of memory");
+    for (size_t o = 0; o < classes; o++)
+        for (size_t k = 0; k < in->width; k++)
+            coarsest = fmax(coarsest, fabs(head->weight[o * in->width + k]) * in->scale[k]);
+    if (!dyadic_from_real(fmax(coarsest, 1e-9) / WEIGHT_LIMIT * LOGIT_MARGIN, 1, 62, &scale, r))
+        return false;
+    result->geometry.logits_multiplier = (uint32_t)scale.multiplier;
+    result->geometry.logits_shift = (uint32_t)scale.shift;
+    for (size_t o = 0; o < classes; o++)
+        out.scale[o] = dyadic_to_real(scale);
+    return quantize_dense(memory, "head", head->weight, head->bias, classes, in, &out, false,
+                          method, &result->head, r);
 }
 
 bool quantize_norm(arena *memory, const char *name, const network_norm *norm, double epsilon,

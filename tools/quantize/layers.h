@@ -24,6 +24,11 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
                     size_t outputs, const code *in, const code *out, bool pixels,
                     range_method method, integer_dense *result, report *r);
 
+/* The classifier, to s32 logits at one scale, which is set in the geometry: twice as coarse as the
+ * coarsest accumulator, so that no factor reaches one half. */
+bool quantize_logits(arena *scratch, arena *memory, const network_linear *head, const code *in,
+                     range_method method, integer_network *result, report *r);
+
 /* LayerNorm whose input is the s16 stream at `stream_scale`. */
 bool quantize_norm(arena *memory, const char *name, const network_norm *norm, double epsilon,
                    double stream_scale, iviti_norm_kind kind, const code *out,

@@ -14,7 +14,6 @@
 #include "quantize/quantizer.h"
 
 #define STREAM_MARGIN 1.25 /* between the largest value seen and the end of s16 */
-#define LOGIT_MARGIN  2.01 /* keeps the head's factors below one half */
 
 code quantizer_stream_code(quantizer *q, uint32_t stage)
 {
@@ -276,7 +275,6 @@ static bool quantize_pool(quantizer *q, const float *features, size_t tokens, co
     return true;
 }
 
-/* Logits leave at one scale, twice as coarse as the coarsest accumulator. */
 static bool quantize_head(quantizer *q, const float *x)
 {
     const network *n = q->source;
@@ -290,7 +288,6 @@ static bool quantize_head(quantizer *q, const float *x)
     float *logits = ARENA_TAKE(&q->scratch, float, q->pictures *g->classes);
     code out = code_new(&q->scratch, g->classes);
     code in = code_new(&q->scratch, g->features);
-    iviti_dyadic scale;
 
     if (q->scratch.failed)
         return report_fail(q->r, "head: out of memory");
@@ -312,19 +309,12 @@ static bool quantize_head(quantizer *q, const float *x)
         in.mean_code[c] = norm.mean_code[c % dim];
     }
 
-    double coarsest = 0;
-    for (size_t o = 0; o < g->classes; o++)
-        for (size_t k = 0; k < g->features; k++)
-            coarsest = fmax(coarsest, fabs(n->head.weight[o * g->features + k]) * in.scale[k]);
-    if (!dyadic_from_real(fmax(coarsest, 1e-9) / 127 * LOGIT_MARGIN, 1, 62, &scale, q->r))
+    if (!quantize_logits(&q->scratch, q->memory, &n->head, &in, q->options->method, q->out, q->r))
         return false;
-    q->out->geometry.logits_multiplier = (uint32_t)scale.multiplier;
-    q->out->geometry.logits_shift = (uint32_t)scale.shift;
+    const iviti_dyadic scale = { (int32_t)q->out->geometry.logits_multiplier,
+                                 (int32_t)q->out->geometry.logits_shift };
     for (size_t o = 0; o < g->classes; o++)
         out.scale[o] = dyadic_to_real(scale);
-    if (!quantize_dense(q->memory, "head", n->head.weight, n->head.bias, g->classes, &in, &out,
-                        false, q->options->method, &q->out->head, q->r))
-        return false;
     quantizer_note(q, "head", &q->out->head, &n->head, &in, &out, features, q->pictures);
     return true;
 }
