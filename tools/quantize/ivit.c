@@ -92,8 +92,8 @@ static void same_factors(importer *m, integer_dyadics *d, size_t count, iviti_dy
 
 static integer_join join_of(importer *m, double stream, double branch, double out)
 {
-    const iviti_dyadic fs = factor_of(m, stream / out, 24, 62);
-    const iviti_dyadic fb = factor_of(m, branch / out, 24, 62);
+    const iviti_dyadic fs = factor_of(m, stream / out, 20, 62);
+    const iviti_dyadic fb = factor_of(m, branch / out, 20, 62);
     return (integer_join){ { fs.multiplier, fb.multiplier },
                            { (int8_t)fs.shift, (int8_t)fb.shift } };
 }
@@ -122,6 +122,18 @@ static void norm(importer *m, const char *name, const network_norm *layer, size_
     const code to = uniform(m, width, out_scale);
     m->failed = m->scratch.failed || !quantize_norm(m->memory, name, layer, 0, 1,
                                                     IVITI_NORM_NEWTON, &to, result, m->r);
+}
+
+/* A factor must stay below one half (models/FORMAT.md, dense). Where the s16 output has a finer step
+ * than two of the accumulator, that much of its resolution is empty, and a coarser scale takes its
+ * place; only the end of its range moves out. */
+static double wide_scale(const network_linear *layer, size_t in, double in_scale, size_t out,
+                         double out_scale)
+{
+    float largest = 0;
+    for (size_t i = 0; i < in * out; i++)
+        largest = fmaxf(largest, fabsf(layer->weight[i]));
+    return fmax(out_scale, 2.01 * in_scale * (double)largest / 127);
 }
 
 /* ---- attention and MLP -------------------------------------------------------------------------- */
@@ -180,12 +192,12 @@ static double block(importer *m, uint32_t i, const char *place, const iviti_stag
 
     const double norm1 = scale_at(m, "%s.qact1", place);
     const double qkv = scale_at(m, "%s.attn.qact1", place);
-    const double proj = scale_at(m, swin ? "%s.attn.qact4" : "%s.attn.qact3", place);
+    double proj = scale_at(m, swin ? "%s.attn.qact4" : "%s.attn.qact3", place);
     const double middle = scale_at(m, "%s.qact2", place);
     const double norm2 = scale_at(m, "%s.qact3", place);
     const double gelu_in = scale_at(m, "%s.mlp.qact_gelu", place);
     const double gelu_out = scale_at(m, "%s.mlp.qact1", place);
-    const double fc2 = scale_at(m, "%s.mlp.qact2", place);
+    double fc2 = scale_at(m, "%s.mlp.qact2", place);
     const double after = scale_at(m, "%s.qact4", place);
 
     snprintf(name, sizeof name, "block.%u.norm1", i);
@@ -193,6 +205,7 @@ static double block(importer *m, uint32_t i, const char *place, const iviti_stag
     snprintf(name, sizeof name, "block.%u.qkv", i);
     dense(m, name, &from->qkv, dim, norm1, 3 * dim, qkv, &to->qkv);
     const double attended = attention(m, i, place, s, qkv);
+    proj = wide_scale(&from->proj, dim, attended, dim, proj);
     snprintf(name, sizeof name, "block.%u.proj", i);
     dense(m, name, &from->proj, dim, attended, dim, proj, &to->proj);
     to->join1 = join_of(m, stream, proj, middle);
@@ -205,6 +218,7 @@ static double block(importer *m, uint32_t i, const char *place, const iviti_stag
     const iviti_dyadic f = factor_of(m, gelu_in / 128 / gelu_out, 24, 62);
     to->gelu_multiplier = f.multiplier;
     to->gelu_shift = (int8_t)f.shift;
+    fc2 = wide_scale(&from->fc2, hidden, gelu_out, dim, fc2);
     snprintf(name, sizeof name, "block.%u.fc2", i);
     dense(m, name, &from->fc2, hidden, gelu_out, dim, fc2, &to->fc2);
     to->join2 = join_of(m, middle, fc2, after);
@@ -240,13 +254,14 @@ static double vit_embed(importer *m)
     const checkpoint_tensor *cls = checkpoint_find(m->checkpoint, "cls_token");
     const checkpoint_tensor *position = checkpoint_find(m->checkpoint, "pos_embed");
     const double image = scale_at(m, "qact_input");
-    const double patch = scale_at(m, "patch_embed.qact");
+    const size_t inputs = (size_t)g->patch * g->patch * 3;
+    const double patch =
+        wide_scale(&n->embed, inputs, image, dim, scale_at(m, "patch_embed.qact"));
     const double pos = scale_at(m, "qact_pos");
     const double stream = scale_at(m, "qact1");
 
     pixel_table(m, image);
-    dense(m, "embed", &n->embed, (size_t)g->patch * g->patch * 3, image, dim, patch,
-          &m->out->embed);
+    dense(m, "embed", &n->embed, inputs, image, dim, patch, &m->out->embed);
     m->out->embed_join = join_of(m, pos, patch, stream);
 
     float *token = ARENA_TAKE(&m->scratch, float, prefix);
@@ -260,8 +275,8 @@ static double vit_embed(importer *m)
         return stream;
     checkpoint_to_float(cls, token);
     checkpoint_to_float(position, positions);
-    const iviti_dyadic fs = factor_of(m, pos / stream, 24, 62);
-    const iviti_dyadic fb = factor_of(m, patch / stream, 24, 62);
+    const iviti_dyadic fs = factor_of(m, pos / stream, 20, 62);
+    const iviti_dyadic fb = factor_of(m, patch / stream, 20, 62);
     for (size_t i = 0; i < tokens * dim; i++) {
         table[i] = (int16_t)clamp_to(nearbyint(positions[i] / pos), -32768, 32767);
         if (i < prefix) {

@@ -101,7 +101,9 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
         iviti_dyadic factor;
         fits = reach < INT32_MAX || report_fail(r, "%s: output %zu could overflow its accumulator",
                                                 name, o);
-        fits = fits && dyadic_from_real(scale / out->scale[o], 32, 62, &factor, r);
+        fits = fits && (dyadic_from_real(scale / out->scale[o], 32, 62, &factor, NULL) ||
+                        report_fail(r, "%s: output %zu has a factor of %g; the limit is one half",
+                                    name, o, scale / out->scale[o]));
         if (fits) {
             result->factor.multiplier[o] = factor.multiplier;
             result->factor.shift[o] = (int8_t)factor.shift;
