@@ -344,6 +344,35 @@ static void values_arrive_where_they_belong(void **state)
     toy_free(t);
 }
 
+/* The statistics that HuggingFace's configuration files give for DeiT are not those of the
+ * training. */
+static void huggingface_deit_is_told_from_vit(void **state)
+{
+    (void)state;
+    static const struct expected {
+        uint64_t dim;
+        const char *prefix, *file, *preset;
+    } expected[] = {
+        { 192, "vit.", "model.safetensors", "hf-deit" },
+        { 256, "vit.", "model.safetensors", "hf-vit" },
+        { 256, "vit.", "deit-base.safetensors", "hf-deit" },
+        { 256, "deit.", "model.safetensors", "hf-deit" },
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const toy_vit v = { expected[i].dim, 8, 1, 2, 2, 2, false, false, false };
+        toy *const t = huggingface_vit(&v, expected[i].prefix);
+        report r = { "" };
+        network *n = NULL;
+        (void)toy_finish(t);
+        snprintf(t->c.file, sizeof t->c.file, "%s", expected[i].file);
+        assert_true(network_from_checkpoint(&t->c, NULL, &n, &r));
+        assert_string_equal(n->preset, expected[i].preset);
+        assert_non_null(strstr(n->note, expected[i].preset));
+        network_free(n);
+        toy_free(t);
+    }
+}
+
 static void two_heads_become_one(void **state)
 {
     (void)state;
@@ -444,6 +473,7 @@ int main(void)
         cmocka_unit_test(every_vit_dialect_gives_the_same_floats),
         cmocka_unit_test(every_swin_dialect_gives_the_same_floats),
         cmocka_unit_test(values_arrive_where_they_belong),
+        cmocka_unit_test(huggingface_deit_is_told_from_vit),
         cmocka_unit_test(two_heads_become_one),
         cmocka_unit_test(layer_scale_is_folded),
         cmocka_unit_test(a_distillation_token_may_be_without_a_head),

@@ -150,11 +150,12 @@ static bool measure_tables(source *s, const network_options *options, report *r)
  * (windows, w*w, w*w) of a grid of w * sqrt(windows) tokens. */
 static uint32_t image_from_mask(const source *s)
 {
-    static const char *const spelling[] = { "layers.0.blocks.1.attn_mask",
-                                            "swin.encoder.layers.0.blocks.1.attn_mask" };
-    for (size_t i = 0; i < sizeof spelling / sizeof *spelling; i++) {
-        const checkpoint_tensor *mask = checkpoint_find(s->c, spelling[i]);
-        if (mask == NULL || mask->rank != 3)
+    static const char end[] = "layers.0.blocks.1.attn_mask";
+    for (size_t i = 0; i < s->c->count; i++) {
+        const checkpoint_tensor *mask = &s->c->tensors[i];
+        const size_t bytes = strlen(mask->name);
+        if (bytes < sizeof end - 1 || strcmp(mask->name + bytes - (sizeof end - 1), end) != 0 ||
+            mask->rank != 3)
             continue;
         const uint64_t side = square_side(mask->shape[0]);
         const uint64_t image = side * s->table_window[0] * s->geometry.patch;
@@ -240,33 +241,51 @@ static bool mentions(const char *text, const char *word)
     return false;
 }
 
-/* The dialect's own preset, but where one naming serves two kinds of training the file's name
- * decides, or the commoner kind. */
-static const char *default_preset(const source *s)
+/* The dialect's own preset, and in *other the one of different statistics that the same names and
+ * shapes may stand for, or NULL. Where one naming serves two kinds of training the file's name
+ * decides, or what is published in that shape, or the commoner kind. */
+static const char *default_preset(const source *s, const char **other)
 {
     const char *name = s->map->preset;
+    const uint32_t dim = s->geometry.stage[0].dim;
     const bool deit = mentions(s->c->file, "deit");
+    *other = NULL;
     if (strcmp(name, "deit") == 0 && !s->ivit) {
         if (s->block[0][MODULE_SCALE1].weight != NULL)
             return "deit3";
-        if (!deit && s->once[MODULE_DISTILL_TOKEN].weight == NULL &&
-            (mentions(s->c->file, "augreg") || mentions(s->c->file, "vit_")))
-            return "vit-augreg";
+        if (deit || s->once[MODULE_DISTILL_TOKEN].weight != NULL)
+            return name;
+        const bool vit = mentions(s->c->file, "augreg") || mentions(s->c->file, "vit_");
+        *other = vit ? name : "vit-augreg";
+        return vit ? "vit-augreg" : name;
     }
-    if (strcmp(name, "hf-vit") == 0 && (deit || strcmp(s->prefix, "deit.") == 0))
-        return "hf-deit";
+    if (strcmp(name, "hf-vit") == 0) {
+        if (deit || strcmp(s->prefix, "deit.") == 0)
+            return "hf-deit";
+        const bool small = dim == 192 || dim == 384; /* published as DeiT-T and DeiT-S alone */
+        *other = small ? name : "hf-deit";
+        return small ? "hf-deit" : name;
+    }
     return name;
 }
 
 static bool choose_preset(source *s, const network_options *options, preset *p, report *r)
 {
-    const char *name = options->preset != NULL ? options->preset : default_preset(s);
+    const char *other = NULL;
+    const char *name = options->preset != NULL ? options->preset : default_preset(s, &other);
     const preset *found = preset_find(name);
     if (found == NULL)
         return report_fail(r, "there is no preset %s; there are %s", name, network_preset_names());
     *p = *found;
     snprintf(s->preset, sizeof s->preset, "%s", p->name);
-    if (options->preset == NULL && !(options->has_mean && options->has_std))
+    if (options->preset != NULL || (options->has_mean && options->has_std))
+        return true;
+    if (other != NULL)
+        source_note(s,
+                    "Mean and deviation of the pixels are those of the preset %s; networks of the "
+                    "preset %s have the same tensors.",
+                    p->name, other);
+    else
         source_note(s, "Mean and deviation of the pixels are those of the preset %s.", p->name);
     return true;
 }
@@ -296,14 +315,16 @@ static bool choose_preprocess(source *s, const network_options *options, preset 
                                "1/1024 to 1024)",
                                (double)s->mean[i], (double)s->std[i], i);
     }
-    s->epsilon = options->epsilon > 0 ? options->epsilon : s->map->epsilon;
+    s->epsilon = options->epsilon != 0 ? options->epsilon : s->map->epsilon;
+    if (!(s->epsilon >= 1e-30 && s->epsilon <= 1))
+        return report_fail(r, "the epsilon of LayerNorm is %g; it must be 1e-30 to 1", s->epsilon);
     return true;
 }
 
 bool source_measure(source *s, const network_options *options, report *r)
 {
     preset p;
-    if (!choose_preset(s, options, &p, r) || !measure_widths(s, r))
+    if (!measure_widths(s, r) || !choose_preset(s, options, &p, r))
         return false;
     if (s->geometry.family == IVITI_VIT) {
         if (options->window != 0)
