@@ -53,16 +53,24 @@ static void *work(void *argument)
     return NULL;
 }
 
+/* Pictures are what is shared out, and several callers may do so at a time: BLAS itself is told
+ * once and for all to use one thread, which also keeps the order of its sums. */
+static void use_one_blas_thread(void)
+{
+    openblas_set_num_threads(1);
+}
+
 /* Runs the step for every picture. A thread that cannot be started is done without. */
 static bool share_out(const network *n, picture_step step, const void *data, size_t count,
                       unsigned threads, report *r)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     job j = { .n = n, .step = step, .data = data, .count = count };
     pthread_t thread[MAX_THREADS];
     unsigned started = 0;
     atomic_init(&j.next, 0);
     atomic_init(&j.no_memory, false);
-    openblas_set_num_threads(1);
+    pthread_once(&once, use_one_blas_thread);
     while (started + 1 < threads && started + 1 < count && started < MAX_THREADS &&
            pthread_create(&thread[started], NULL, work, &j) == 0)
         started++;
