@@ -124,16 +124,13 @@ static void norm(importer *m, const char *name, const network_norm *layer, size_
                                                     IVITI_NORM_NEWTON, &to, result, m->r);
 }
 
-/* A factor must stay below one half (models/FORMAT.md, dense). Where the s16 output has a finer step
- * than two of the accumulator, that much of its resolution is empty, and a coarser scale takes its
- * place; only the end of its range moves out. */
-static double wide_scale(const network_linear *layer, size_t in, double in_scale, size_t out,
-                         double out_scale)
+/* Where the s16 output has a finer step than the layer can write, that much of its resolution is
+ * empty, and a coarser scale takes its place; only the end of its range moves out. */
+static double wide_scale(importer *m, const network_linear *layer, size_t in, double in_scale,
+                         size_t out, double out_scale)
 {
-    float largest = 0;
-    for (size_t i = 0; i < in * out; i++)
-        largest = fmaxf(largest, fabsf(layer->weight[i]));
-    return fmax(out_scale, 2.01 * in_scale * (double)largest / 127);
+    const code from = uniform(m, in, in_scale);
+    return from.scale ? fmax(out_scale, dense_finest_scale(layer->weight, out, &from)) : out_scale;
 }
 
 /* ---- attention and MLP -------------------------------------------------------------------------- */
@@ -205,7 +202,7 @@ static double block(importer *m, uint32_t i, const char *place, const iviti_stag
     snprintf(name, sizeof name, "block.%u.qkv", i);
     dense(m, name, &from->qkv, dim, norm1, 3 * dim, qkv, &to->qkv);
     const double attended = attention(m, i, place, s, qkv);
-    proj = wide_scale(&from->proj, dim, attended, dim, proj);
+    proj = wide_scale(m, &from->proj, dim, attended, dim, proj);
     snprintf(name, sizeof name, "block.%u.proj", i);
     dense(m, name, &from->proj, dim, attended, dim, proj, &to->proj);
     to->join1 = join_of(m, stream, proj, middle);
@@ -218,7 +215,7 @@ static double block(importer *m, uint32_t i, const char *place, const iviti_stag
     const iviti_dyadic f = factor_of(m, gelu_in / 128 / gelu_out, 24, 62);
     to->gelu_multiplier = f.multiplier;
     to->gelu_shift = (int8_t)f.shift;
-    fc2 = wide_scale(&from->fc2, hidden, gelu_out, dim, fc2);
+    fc2 = wide_scale(m, &from->fc2, hidden, gelu_out, dim, fc2);
     snprintf(name, sizeof name, "block.%u.fc2", i);
     dense(m, name, &from->fc2, hidden, gelu_out, dim, fc2, &to->fc2);
     to->join2 = join_of(m, middle, fc2, after);
@@ -256,7 +253,7 @@ static double vit_embed(importer *m)
     const double image = scale_at(m, "qact_input");
     const size_t inputs = (size_t)g->patch * g->patch * 3;
     const double patch =
-        wide_scale(&n->embed, inputs, image, dim, scale_at(m, "patch_embed.qact"));
+        wide_scale(m, &n->embed, inputs, image, dim, scale_at(m, "patch_embed.qact"));
     const double pos = scale_at(m, "qact_pos");
     const double stream = scale_at(m, "qact1");
 

@@ -12,7 +12,7 @@
 #define BIAS_LIMIT   (1 << 29)    /* leaves the products their share of 31 bits */
 #define WEIGHT_CANDIDATES 24
 #define SNR_ROWS     4096
-#define LOGIT_MARGIN 2.01
+#define FINEST_MARGIN 2.01
 
 /* Squared error of a row of weights at a scale. */
 static double row_error(const double *row, size_t in, double scale)
@@ -113,20 +113,26 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
     return fits;
 }
 
+double dense_finest_scale(const float *weight, size_t outputs, const code *in)
+{
+    double coarsest = 1e-9;
+    for (size_t o = 0; o < outputs; o++)
+        for (size_t k = 0; k < in->width; k++)
+            coarsest = fmax(coarsest, fabs((double)weight[o * in->width + k]) * in->scale[k]);
+    return coarsest / WEIGHT_LIMIT * FINEST_MARGIN;
+}
+
 bool quantize_logits(arena *scratch, arena *memory, const network_linear *head, const code *in,
                      range_method method, integer_network *result, report *r)
 {
     const size_t classes = result->geometry.classes;
+    const double finest = dense_finest_scale(head->weight, classes, in);
     code out = code_new(scratch, classes);
-    double coarsest = 0;
     iviti_dyadic scale;
 
     if (scratch->failed)
         return report_fail(r, "head: out of memory");
-    for (size_t o = 0; o < classes; o++)
-        for (size_t k = 0; k < in->width; k++)
-            coarsest = fmax(coarsest, fabs(head->weight[o * in->width + k]) * in->scale[k]);
-    if (!dyadic_from_real(fmax(coarsest, 1e-9) / WEIGHT_LIMIT * LOGIT_MARGIN, 1, 62, &scale, r))
+    if (!dyadic_from_real(finest, 1, 62, &scale, r))
         return false;
     result->geometry.logits_multiplier = (uint32_t)scale.multiplier;
     result->geometry.logits_shift = (uint32_t)scale.shift;

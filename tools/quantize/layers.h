@@ -24,8 +24,11 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
                     size_t outputs, const code *in, const code *out, bool pixels,
                     range_method method, integer_dense *result, report *r);
 
-/* The classifier, to s32 logits at one scale, which is set in the geometry: twice as coarse as the
- * coarsest accumulator, so that no factor reaches one half. */
+/* The finest output scale that a layer with these inputs can write: its factors must stay below one
+ * half (models/FORMAT.md, dense). A finer one would hold no more than the accumulator does. */
+double dense_finest_scale(const float *weight, size_t outputs, const code *in);
+
+/* The classifier, to s32 logits at one scale, which is set in the geometry. */
 bool quantize_logits(arena *scratch, arena *memory, const network_linear *head, const code *in,
                      range_method method, integer_network *result, report *r);
 

@@ -288,7 +288,7 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
     const uint32_t stage = network_stage_of(q->source, block);
     const size_t dim = q->source->geometry.stage[stage].dim;
     const size_t hidden = q->source->geometry.stage[stage].hidden;
-    const code stream = quantizer_stream_code(q, stage);
+    code branch;
     integer_block *b = &q->out->blocks[block];
     network_linear fc1 = q->source->blocks[block].fc1, fc2 = q->source->blocks[block].fc2;
     const float *gelu_seen = seen->gelu;
@@ -312,10 +312,12 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
                         q->options->method, &b->fc1, q->r))
         return false;
     quantizer_note(q, name, &b->fc1, &fc1, norm2, &in, seen->norm2, rows);
+    if (!quantizer_branch(q, stage, &fc2, &out, &branch, &b->join2))
+        return false;
     snprintf(name, sizeof name, "block.%u.fc2", block);
-    if (!quantize_dense(q->memory, name, fc2.weight, fc2.bias, dim, &out, &stream, false,
+    if (!quantize_dense(q->memory, name, fc2.weight, fc2.bias, dim, &out, &branch, false,
                         q->options->method, &b->fc2, q->r))
         return false;
-    quantizer_note(q, name, &b->fc2, &fc2, &out, &stream, gelu_seen, rows);
+    quantizer_note(q, name, &b->fc2, &fc2, &out, &branch, gelu_seen, rows);
     return true;
 }

@@ -23,6 +23,24 @@ code quantizer_stream_code(quantizer *q, uint32_t stage)
     return c;
 }
 
+bool quantizer_branch(quantizer *q, uint32_t stage, const network_linear *layer, const code *in,
+                      code *branch, integer_join *join)
+{
+    const double stream = q->stream_scale[stage];
+    *branch = quantizer_stream_code(q, stage);
+    if (q->scratch.failed)
+        return report_fail(q->r, "stage %u: out of memory", stage);
+
+    const double scale = fmax(stream, dense_finest_scale(layer->weight, branch->width, in));
+    for (size_t i = 0; i < branch->width; i++)
+        branch->scale[i] = scale;
+    iviti_dyadic f;
+    if (!dyadic_from_real(scale / stream, 20, 62, &f, q->r))
+        return false;
+    *join = (integer_join){ { 1 << 30, f.multiplier }, { 30, (int8_t)f.shift } };
+    return true;
+}
+
 void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
                     const network_linear *layer, const code *in, const code *out, const float *x,
                     size_t rows)
@@ -84,8 +102,6 @@ static bool measure_streams(quantizer *q, const uint8_t *pixels, float *x, float
     return true;
 }
 
-static const integer_join identity_join = { { 1 << 30, 1 << 30 }, { 30, 30 } };
-
 /* Raw u8 pixels as the code of the patch embedding: normalisation folds into its weights. */
 static code pixel_code(quantizer *q)
 {
@@ -126,16 +142,19 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
     const size_t values =
         q->pictures * g->stage[0].grid_width * g->stage[0].grid_height * dim;
     const code in = pixel_code(q);
-    code out = quantizer_stream_code(q, 0);
+    code out;
     double patch_scale = q->stream_scale[0];
 
+    if (!quantizer_branch(q, 0, &n->embed, &in, &out, &q->out->embed_join))
+        return false;
     if (g->family == IVITI_SWIN) { /* the patches' own scale, before their LayerNorm */
         float *patches = ARENA_TAKE(&q->scratch, float, values);
         if (!patches)
             return report_fail(q->r, "embed: out of memory");
         if (!network_embed(n, pixels, q->pictures, q->options->threads, x, patches, q->r))
             return false;
-        patch_scale = stream_scale_for(largest(patches, values));
+        patch_scale = fmax(stream_scale_for(largest(patches, values)),
+                           dense_finest_scale(n->embed.weight, dim, &in));
         for (size_t c = 0; c < dim; c++)
             out.scale[c] = patch_scale;
     } else if (!network_embed(n, pixels, q->pictures, q->options->threads, x, NULL, q->r)) {
@@ -144,7 +163,6 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
     if (q->scratch.failed)
         return report_fail(q->r, "embed: out of memory");
 
-    q->out->embed_join = identity_join;
     if (!quantize_dense(q->memory, "embed", n->embed.weight, n->embed.bias, dim, &in, &out, true,
                         q->options->method, &q->out->embed, q->r))
         return false;
@@ -181,7 +199,7 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     const iviti_norm_kind kind = q->out->geometry.norm_kind;
     const range_method method = q->options->method;
     network_capture seen;
-    code qkv, attention;
+    code qkv, attention, branch;
     char name[48];
 
     if (!take_capture(q, rows, dim, hidden, &seen))
@@ -189,13 +207,13 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     if (!network_run_block(n, i, q->pictures, q->options->threads, x, &seen, q->r))
         return false;
 
-    const code stream = quantizer_stream_code(q, stage);
     const code norm1 = code_per_channel(&q->scratch, seen.norm1, rows, dim, from->norm1.gain, method);
     const code norm2 = code_per_channel(&q->scratch, seen.norm2, rows, dim, from->norm2.gain, method);
     if (!quantize_attention(q, i, &seen, rows, &qkv, &attention))
         return false;
     code_observe(&attention, seen.attention, rows);
-    to->join1 = to->join2 = identity_join;
+    if (!quantizer_branch(q, stage, &from->proj, &attention, &branch, &to->join1))
+        return false;
 
     snprintf(name, sizeof name, "block.%u.norm1", i);
     if (!quantize_norm(q->memory, name, &from->norm1, n->epsilon, q->stream_scale[stage], kind,
@@ -208,9 +226,9 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     quantizer_note(q, name, &to->qkv, &from->qkv, &norm1, &qkv, seen.norm1, rows);
     snprintf(name, sizeof name, "block.%u.proj", i);
     if (!quantize_dense(q->memory, name, from->proj.weight, from->proj.bias, dim, &attention,
-                        &stream, false, method, &to->proj, q->r))
+                        &branch, false, method, &to->proj, q->r))
         return false;
-    quantizer_note(q, name, &to->proj, &from->proj, &attention, &stream, seen.attention, rows);
+    quantizer_note(q, name, &to->proj, &from->proj, &attention, &branch, seen.attention, rows);
     snprintf(name, sizeof name, "block.%u.norm2", i);
     return quantize_norm(q->memory, name, &from->norm2, n->epsilon, q->stream_scale[stage], kind,
                          &norm2, &to->norm2, q->r) &&
@@ -233,6 +251,10 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
         return false;
     const code in = code_per_channel(&q->scratch, normed, rows, wide,
                                      n->merges[stage].norm.gain, q->options->method);
+    const network_linear *reduction = &n->merges[stage].reduction;
+    if (!q->scratch.failed)
+        q->stream_scale[stage + 1] = fmax(q->stream_scale[stage + 1],
+                                          dense_finest_scale(reduction->weight, 2 * s->dim, &in));
     const code out = quantizer_stream_code(q, stage + 1);
     if (q->scratch.failed)
         return report_fail(q->r, "merge %u: out of memory", stage);
@@ -242,7 +264,6 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
                        q->out->geometry.norm_kind, &in, &to->norm, q->r))
         return false;
     snprintf(name, sizeof name, "merge.%u.reduction", stage);
-    const network_linear *reduction = &n->merges[stage].reduction;
     if (!quantize_dense(q->memory, name, reduction->weight, reduction->bias, 2 * s->dim, &in, &out,
                         false, q->options->method, &to->reduction, q->r))
         return false;

@@ -23,6 +23,11 @@ typedef struct quantizer {
 /* A constant scale without offset: the s16 stream. */
 code quantizer_stream_code(quantizer *q, uint32_t stage);
 
+/* The s16 output of a layer that joins the stream, as fine as both allow, and the join that brings it
+ * to the stream's scale. */
+bool quantizer_branch(quantizer *q, uint32_t stage, const network_linear *layer, const code *in,
+                      code *branch, integer_join *join);
+
 /* A row for the table, with the layer's fit measured on x (rows, in); x NULL: not measured. */
 void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
                     const network_linear *layer, const code *in, const code *out, const float *x,
