@@ -54,8 +54,8 @@ static const char *const OPERANDS[] = { "MODEL", NULL };
 static const option_example EXAMPLES[] = {
     { "iviti-eval deit_tiny.gguf --images val --labels val/labels.tsv",
       "Top-1 and top-5 accuracy and the time per picture." },
-    { "iviti-eval deit_tiny.gguf --images val --labels val/labels.tsv \\\n"
-      "             --reference deit_tiny_patch16_224.safetensors --limit 500",
+    { "iviti-eval deit_tiny.gguf --images val --labels val/labels.tsv --reference "
+      "deit_tiny_patch16_224.safetensors --limit 500",
       "The same for 500 pictures, beside the float network." },
 };
 
@@ -117,6 +117,9 @@ static int evaluate_model(const option_program *program, const settings *s,
     if (good && s->reference != NULL) {
         f = reference_open(s->reference, float_options, &info, &r);
         good = f != NULL;
+        if (good && f->note[0] != '\0' && !s->common.quiet) {
+            fprintf(stderr, "%s: note: %s\n", program->name, f->note);
+        }
     }
     if (good) {
         const evaluation_task task = { .model = model,

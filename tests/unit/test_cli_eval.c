@@ -249,8 +249,9 @@ static void figures_are_those_of_a_plain_loop(void **state)
     (void)state;
     compute(model, reference, PICTURES, &f);
     for (size_t t = 0; t < sizeof(threads) / sizeof(threads[0]); t++) {
-        cli_result result = CLI("iviti-eval", model, "--images", cli_folder, "--labels", labels,
-                                "--reference", reference, "--heads", "2", "--json", threads[t]);
+        cli_result result =
+            CLI("iviti-eval", model, "--images", cli_folder, "--labels", labels, "--reference",
+                reference, "--heads", "2", "--json", "--quiet", threads[t]);
         json_t *const object = cli_one_object(&result);
         assert_string_equal(result.err, "");
         CLI_KEYS(object, "images", "top1", "top5", "reference_top1", "agreement", "cosine",

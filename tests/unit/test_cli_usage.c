@@ -4,9 +4,12 @@
  */
 #include "cli_run.h"
 
+#include <stdbool.h>
+
 #include "iviti/iviti.h"
 
-static const char *const TOOLS[] = { "iviti-classify", "iviti-eval", "iviti-info", "iviti-bench" };
+static const char *const TOOLS[] = { "iviti-convert", "iviti-classify", "iviti-eval", "iviti-info",
+                                     "iviti-bench" };
 #define TOOL_COUNT (sizeof(TOOLS) / sizeof(TOOLS[0]))
 
 static void help_is_a_page_on_standard_output(void **state)
@@ -86,8 +89,10 @@ static void operands_are_counted(void **state)
 {
     (void)state;
     for (size_t i = 0; i < TOOL_COUNT; i++) {
-        CLI_FAILS(2, CLI(TOOLS[i], "--quiet"), "MODEL is missing");
-        CLI_FAILS(2, CLI(TOOLS[i], "--"), "MODEL is missing");
+        const bool converts = strcmp(TOOLS[i], "iviti-convert") == 0;
+        const char *const sentence = converts ? "CHECKPOINT is missing" : "MODEL is missing";
+        CLI_FAILS(2, CLI(TOOLS[i], "--quiet"), sentence);
+        CLI_FAILS(2, CLI(TOOLS[i], "--"), sentence);
     }
     CLI_FAILS(2, CLI("iviti-classify", "model.gguf"), "IMAGE is missing");
     CLI_FAILS(2, CLI("iviti-info", "a.gguf", "b.gguf"), "\"b.gguf\" is one argument too many");

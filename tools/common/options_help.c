@@ -68,6 +68,29 @@ static void print_group(FILE *file, const option_group *group)
     }
 }
 
+/* A command line that can be copied: what does not fit goes on behind a backslash. */
+static void print_command(FILE *file, const char *text)
+{
+    int at = fprintf(file, "%*s", TEXT_INDENT, "");
+    bool first = true;
+
+    while (*text != '\0') {
+        size_t length = strcspn(text, " ");
+        if (text[0] == '-' && text[length] == ' ' && text[length + 1] != '-') {
+            length += 1 + strcspn(text + length + 1, " "); /* an option keeps its value */
+        }
+        if (!first && at + 1 + (int)length + 2 > WIDTH) {
+            at = fprintf(file, " \\\n%*s", 2 * TEXT_INDENT, "") - 3;
+            first = true;
+        }
+        at += fprintf(file, "%s%.*s", first ? "" : " ", (int)length, text);
+        first = false;
+        text += length;
+        text += *text == ' ';
+    }
+    fputc('\n', file);
+}
+
 void options_print_help(const option_program *program, FILE *file)
 {
     fprintf(file, "%s: %s\n\n", program->name, program->summary);
@@ -88,8 +111,9 @@ void options_print_help(const option_program *program, FILE *file)
         fputs("\nExamples:\n", file);
     }
     for (size_t i = 0; i < program->example_count; i++) {
-        fprintf(file, "%s%*s%s\n%*s", i == 0 ? "" : "\n", TEXT_INDENT, "",
-                program->examples[i].command, 2 * TEXT_INDENT + 2, "");
+        fputs(i == 0 ? "" : "\n", file);
+        print_command(file, program->examples[i].command);
+        fprintf(file, "%*s", 2 * TEXT_INDENT + 2, "");
         print_wrapped(file, program->examples[i].text, 2 * TEXT_INDENT + 2, 2 * TEXT_INDENT + 2);
     }
     fputs("\nExit status: 0 done, 1 the work failed, 2 the command line is wrong.\n", file);
