@@ -31,7 +31,9 @@ iviti_model *model_open(const char *path, report *r)
 
     const iviti_status status = iviti_model_load(path, &options, &model);
     if (status != IVITI_OK) {
-        (void)report_fail(r, "%s: %s", path, sentence(&kept, status));
+        const char *const why = sentence(&kept, status);
+        const bool named = strstr(why, path) != NULL; /* where the file could not be read */
+        (void)report_fail(r, "%s%s%s", named ? "" : path, named ? "" : ": ", why);
         return NULL;
     }
     return model;
