@@ -51,12 +51,16 @@ static const char *convert(const char *name, const char *nonlinear)
 
 static void digits_keep_their_accuracy(void **state)
 {
-    static const char *const families[] = { "table", "shift" };
+    static const struct {
+        const char *name;
+        double loss; /* of top-1, in points */
+        double agreement;
+    } families[] = { { "table", 0.5, 99 }, { "shift", 1.5, 97 } };
 
     (void)state;
     need_shared_data();
     for (size_t i = 0; i < 2; i++) {
-        const char *const model = convert("digits.gguf", families[i]);
+        const char *const model = convert("digits.gguf", families[i].name);
         cli_result result =
             CLI("iviti-eval", model, "--images", images_path, "--labels", labels_path,
                 "--reference", checkpoint_path, "--json", OF_THE_NETWORK);
@@ -64,8 +68,8 @@ static void digits_keep_their_accuracy(void **state)
         assert_int_equal(cli_integer(object, "images"), 600);
         const double top1 = cli_number(object, "top1");
         assert_true(top1 > 97);
-        assert_true(top1 >= cli_number(object, "reference_top1") - 0.5);
-        assert_true(cli_number(object, "agreement") >= 99);
+        assert_true(top1 >= cli_number(object, "reference_top1") - families[i].loss);
+        assert_true(cli_number(object, "agreement") >= families[i].agreement);
         assert_true(cli_number(object, "cosine") >= 0.99);
         assert_true(cli_number(object, "relative_mse") <= 0.02);
         json_decref(object);
