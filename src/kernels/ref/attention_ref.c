@@ -76,9 +76,9 @@ static iviti_dyadic shift_softmax(const iviti_attention *a, size_t query, int32_
 
     const int64_t factor = INT32_MAX / sum;
     for (size_t t = 0; t < a->tokens; t++)
-        p[t] = hidden_from(a, query, t)
-                   ? 0
-                   : (int16_t)((a->exp_shift[max - score[t]] * factor) >> (31 - bits + 1));
+        p[t] = (int16_t)(hidden_from(a, query, t)
+                             ? 0
+                             : (a->exp_shift[max - score[t]] * factor) >> (31 - bits + 1));
     return a->output;
 }
 

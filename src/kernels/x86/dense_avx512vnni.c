@@ -213,12 +213,12 @@ typedef struct joining {
     _Alignas(64) int16_t branch[RING * TILE_COLUMNS];
 } joining;
 
-/* s16 values have 16 bits to spare above them, so any c from 17 on becomes one of the fast ones. */
+/* With c from 24 on each scaled value has at most 23 bits. */
 static void join_rows(void *context, const group *g, size_t first, size_t end)
 {
     const joining *j = context;
-    const factor_512 of_stream = make_shifted_factor(j->join->stream, 16);
-    const factor_512 of_branch = make_shifted_factor(j->join->branch, 16);
+    const factor_512 of_stream = make_factor(j->join->stream, 16);
+    const factor_512 of_branch = make_factor(j->join->branch, 16);
 
     for (size_t row = first; row < end; row++) {
         const int16_t *branch = j->branch + row % RING * TILE_COLUMNS;
@@ -229,9 +229,8 @@ static void join_rows(void *context, const group *g, size_t first, size_t end)
             const __m512i a = _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(mask, y + n));
             const __m512i b =
                 _mm512_cvtepi16_epi32(_mm256_load_si256((const __m256i *)(branch + n)));
-            const __m512i sum =
-                _mm512_add_epi32(scale_by_factor(_mm512_slli_epi32(a, 16), &of_stream),
-                                 scale_by_factor(_mm512_slli_epi32(b, 16), &of_branch));
+            const __m512i sum = _mm512_add_epi32(scale_by_factor(a, &of_stream),
+                                                 scale_by_factor(b, &of_branch));
             _mm512_mask_cvtsepi32_storeu_epi16(y + n, mask, sum);
         }
     }

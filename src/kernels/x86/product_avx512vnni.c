@@ -19,29 +19,6 @@
 
 /* ---- from accumulators to a row of the output ------------------------------------------------ */
 
-/* Saturating packs work in quarters of a register; these indices put the columns in order again. */
-INLINE __m512i order_after_pack_s8(void)
-{
-    return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-}
-
-INLINE __m512i order_after_pack_s16(void)
-{
-    return _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-}
-
-INLINE __m512i pack_s16(__m512i a, __m512i b)
-{
-    return _mm512_permutexvar_epi64(order_after_pack_s16(), _mm512_packs_epi32(a, b));
-}
-
-INLINE __m512i pack_s8(const __m512i v[4])
-{
-    const __m512i packed =
-        _mm512_packs_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
-    return _mm512_permutexvar_epi32(order_after_pack_s8(), packed);
-}
-
 /* Entries of a table of 256 for s8 indices + 128. Its four registers are indexed by bits 0 to 6;
  * the sign tells which two of them. */
 INLINE __m512i look_up(const uint8_t *table, __m512i index)

@@ -58,34 +58,81 @@ INLINE __m512i scale(const iviti_finish_512 *f, size_t row, size_t n, const bool
     return _mm512_srav_epi32(sum, shift);
 }
 
-/* One factor for all lanes, c in [33, 63]. */
+/* One factor for all lanes, and values with `spare` bits that they do not use: |z| <= 2^(31 - spare).
+ * Both sides of the product are multiplied with 2^spare, which changes nothing but brings c up to 33,
+ * as a rule. From c = 63 on the result is zero, as it is for any larger c. */
 typedef struct factor_512 {
+    bool narrow;       /* the high halves of the products are enough */
+    unsigned spare;
     __m512i multiplier;
     __m512i round;
     __m128i shift;
 } factor_512;
 
-INLINE factor_512 make_factor(int32_t multiplier, int32_t shift)
+INLINE factor_512 make_factor(iviti_dyadic f, int spare)
 {
-    return (factor_512){ _mm512_set1_epi32(multiplier),
-                         _mm512_set1_epi32((int32_t)((uint32_t)1 << (shift - 33))),
-                         _mm_cvtsi32_si128(shift - 32) };
+    const int shift = f.shift + spare < 63 ? f.shift + spare : 63;
+    const __m512i multiplier = _mm512_set1_epi32(f.multiplier);
+
+    if (shift >= 33)
+        return (factor_512){ true, (unsigned)spare, multiplier,
+                             _mm512_set1_epi32((int32_t)((uint32_t)1 << (shift - 33))),
+                             _mm_cvtsi32_si128(shift - 32) };
+    return (factor_512){ false, 0, multiplier, _mm512_set1_epi64(1LL << (f.shift - 1)),
+                         _mm_cvtsi32_si128(f.shift) };
 }
 
+INLINE __m512i scale_wide(__m512i product, const factor_512 *f)
+{
+    const __m512i scaled = _mm512_sra_epi64(_mm512_add_epi64(product, f->round), f->shift);
+    return _mm512_max_epi64(_mm512_min_epi64(scaled, _mm512_set1_epi64(INT32_MAX)),
+                            _mm512_set1_epi64(INT32_MIN));
+}
+
+/* Saturated to s32. */
 INLINE __m512i scale_by_factor(__m512i z, const factor_512 *f)
 {
-    const __m512i high =
-        high_halves(even_products(z, f->multiplier), odd_products(z, f->multiplier));
-    return _mm512_sra_epi32(_mm512_add_epi32(high, f->round), f->shift);
+    if (f->narrow)
+        z = _mm512_slli_epi32(z, f->spare);
+    const __m512i even = even_products(z, f->multiplier);
+    const __m512i odd = odd_products(z, f->multiplier);
+    if (f->narrow)
+        return _mm512_sra_epi32(_mm512_add_epi32(high_halves(even, odd), f->round), f->shift);
+    return _mm512_mask_mov_epi32(_mm512_slli_epi64(scale_wide(odd, f), 32), EVEN_LANES,
+                                 scale_wide(even, f));
 }
 
-/* A factor with any c >= 33 - left for values of at most 31 - left bits and a sign: both sides of
- * the product are multiplied with 2^left, which changes nothing. From c = 63 on the result is zero,
- * as it is for any larger c. */
-INLINE factor_512 make_shifted_factor(iviti_dyadic f, int left)
+/* ---- saturation ------------------------------------------------------------------------------ */
+
+/* Saturating packs work in quarters of a register; these indices put the columns in order again. */
+INLINE __m512i order_after_pack_8(void)
 {
-    const int32_t shift = f.shift + left;
-    return make_factor(f.multiplier, shift < 63 ? shift : 63);
+    return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+
+INLINE __m512i order_after_pack_16(void)
+{
+    return _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+}
+
+INLINE __m512i pack_s16(__m512i a, __m512i b)
+{
+    return _mm512_permutexvar_epi64(order_after_pack_16(), _mm512_packs_epi32(a, b));
+}
+
+INLINE __m512i pack_s8(const __m512i v[4])
+{
+    const __m512i packed =
+        _mm512_packs_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
+    return _mm512_permutexvar_epi32(order_after_pack_8(), packed);
+}
+
+/* The same to u8. */
+INLINE __m512i pack_u8(const __m512i v[4])
+{
+    const __m512i packed =
+        _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
+    return _mm512_permutexvar_epi32(order_after_pack_8(), packed);
 }
 
 #endif

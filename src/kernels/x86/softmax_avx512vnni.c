@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Softmax numerators. A row is passed twice: for its maximum, then for the numerators and their sum.
+ */
+#include "kernels/x86/softmax_avx512vnni.h"
+
+#include "kernels/x86/requantize_avx512vnni.h"
+
+/* ---- blocks of tokens ------------------------------------------------------------------------ */
+
+/* One block of a row. */
+typedef struct block {
+    size_t panels;
+    uint64_t visible; /* a bit for each token that the query sees */
+    int32_t *scores;  /* (64) */
+    const int32_t *correction;
+    const int32_t *bias; /* or NULL */
+} block;
+
+INLINE block block_of(const iviti_call_512 *h, size_t b, size_t row, size_t query)
+{
+    const iviti_attention *a = h->a;
+    const size_t token = b * BLOCK_TOKENS;
+    const size_t left = a->tokens - token;
+    block k = { .panels = left < BLOCK_TOKENS ? (left + IVITI_PANEL - 1) / IVITI_PANEL : TILE_PANELS,
+                .visible = left < BLOCK_TOKENS ? ((uint64_t)1 << left) - 1 : ~(uint64_t)0,
+                .scores = h->scores + (b * TILE_ROWS + row) * TILE_COLUMNS,
+                .correction = h->correction + token,
+                .bias = a->bias ? a->bias + query * a->bias_stride + token : NULL };
+
+    if (a->region) {
+        const __m512i region = _mm512_maskz_loadu_epi8(k.visible, a->region + token);
+        const __m512i own = _mm512_set1_epi8((char)a->region[query]);
+        k.visible &= _mm512_cmpeq_epi8_mask(region, own);
+    }
+    return k;
+}
+
+INLINE __mmask16 visible_in(const block *k, size_t panel)
+{
+    return (__mmask16)(k->visible >> panel * IVITI_PANEL);
+}
+
+INLINE __m512i load_bias(const block *k, size_t panel)
+{
+    return _mm512_maskz_loadu_epi32(visible_in(k, panel), k->bias + panel * IVITI_PANEL);
+}
+
+/* q.k of 16 tokens: the query's offset of 128 is taken off. */
+INLINE __m512i load_product(const block *k, size_t panel)
+{
+    return _mm512_sub_epi32(_mm512_load_si512(k->scores + panel * IVITI_PANEL),
+                            _mm512_load_si512(k->correction + panel * IVITI_PANEL));
+}
+
+/* Entries of a table of 256 for u8 indices; 0 outside `mask`. */
+INLINE __m512i look_up_u8(const uint8_t *table, __m512i index, __mmask64 mask)
+{
+    const __mmask64 upper = _mm512_movepi8_mask(index);
+    const __m512i low = _mm512_maskz_permutex2var_epi8(
+        ~upper & mask, _mm512_loadu_si512(table), index, _mm512_loadu_si512(table + 64));
+    const __m512i high = _mm512_maskz_permutex2var_epi8(
+        upper & mask, _mm512_loadu_si512(table + 128), index, _mm512_loadu_si512(table + 192));
+    return _mm512_or_si512(low, high);
+}
+
+/* Adds the sums of four bytes to each of 16 sums. */
+INLINE __m512i add_bytes(__m512i sum, __m512i bytes)
+{
+    return _mm512_dpbusd_epi32(sum, bytes, _mm512_set1_epi8(1));
+}
+
+/* ---- table softmax --------------------------------------------------------------------------- */
+
+/* How (max - score) * factor becomes an index. If the multiplier has no bits below 2^20, then
+ * R = (d * (m >> 20) + 2^(c-21)) >> (c-20), which needs 32 bits alone while d is at most `most`; and
+ * any larger d would have an index beyond 255 as well. */
+typedef enum index_form { INDEX_32, INDEX_32_CLAMPED, INDEX_64 } index_form;
+
+typedef struct index_factor {
+    index_form form;
+    uint32_t most;
+    __m512i multiplier;
+    __m512i round;
+    __m128i shift;
+} index_factor;
+
+static index_factor make_index_factor(const iviti_attention *a)
+{
+    const uint64_t multiplier = (uint64_t)a->score.multiplier >> 20;
+    const int shift = a->score.shift - 20;
+    const uint64_t widest = (uint64_t)a->head_dim * (128 * 255); /* of max - min without a bias */
+
+    if (a->score.multiplier % (1 << 20) == 0 && shift >= 1 && shift <= 32) {
+        const uint64_t round = (uint64_t)1 << (shift - 1);
+        const uint64_t most = (UINT32_MAX - round) / multiplier;
+        const bool always = !a->bias && widest <= most;
+        if (always || (most * multiplier + round) >> shift >= 255)
+            return (index_factor){ .form = always ? INDEX_32 : INDEX_32_CLAMPED,
+                                   .most = (uint32_t)most,
+                                   .multiplier = _mm512_set1_epi32((int32_t)multiplier),
+                                   .round = _mm512_set1_epi32((int32_t)round),
+                                   .shift = _mm_cvtsi32_si128(shift) };
+    }
+    return (index_factor){ .form = INDEX_64,
+                           .multiplier = _mm512_set1_epi32(a->score.multiplier),
+                           .round = _mm512_set1_epi64(1LL << (a->score.shift - 1)),
+                           .shift = _mm_cvtsi32_si128(a->score.shift) };
+}
+
+INLINE __m512i index_64(__m512i product, const index_factor *f)
+{
+    const __m512i scaled = _mm512_srl_epi64(_mm512_add_epi64(product, f->round), f->shift);
+    return _mm512_min_epu64(scaled, _mm512_set1_epi64(255));
+}
+
+/* Indices of 16 tokens, at least those up to 255 exact. */
+INLINE __m512i make_index(__m512i below_max, const index_factor *f)
+{
+    if (f->form == INDEX_64) {
+        const __m512i even = _mm512_mul_epu32(below_max, f->multiplier);
+        const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(below_max, 32), f->multiplier);
+        return _mm512_or_si512(index_64(even, f), _mm512_slli_epi64(index_64(odd, f), 32));
+    }
+    if (f->form == INDEX_32_CLAMPED)
+        below_max = _mm512_min_epu32(below_max, _mm512_set1_epi32((int32_t)f->most));
+    const __m512i scaled =
+        _mm512_add_epi32(_mm512_mullo_epi32(below_max, f->multiplier), f->round);
+    return _mm512_srl_epi32(scaled, f->shift);
+}
+
+/* Corrects the scores of a block, adds the bias, and hides what the query does not see. */
+INLINE __m512i max_of_scores(const block *k, const size_t panels, bool hides, __m512i max)
+{
+    for (size_t p = 0; p < panels; p++) {
+        __m512i score = load_product(k, p);
+        if (k->bias)
+            score = _mm512_add_epi32(score, load_bias(k, p));
+        if (hides)
+            score = _mm512_mask_mov_epi32(_mm512_set1_epi32(-IVITI_NO_TOKEN), visible_in(k, p),
+                                          score);
+        _mm512_store_si512(k->scores + p * IVITI_PANEL, score);
+        max = _mm512_max_epi32(max, score);
+    }
+    return max;
+}
+
+INLINE __m512i table_numerators(const block *k, const size_t panels, const uint8_t *table,
+                                __m512i max, const index_factor *f)
+{
+    __m512i index[TILE_PANELS];
+
+#pragma GCC unroll 4
+    for (size_t p = 0; p < TILE_PANELS; p++)
+        index[p] = p < panels
+                       ? make_index(_mm512_sub_epi32(
+                                        max, _mm512_load_si512(k->scores + p * IVITI_PANEL)),
+                                    f)
+                       : _mm512_setzero_si512();
+    return look_up_u8(table, pack_u8(index), k->visible);
+}
+
+/* The product of inverse and multiplier is brought back to 31 bits; see iviti_reciprocal. */
+static iviti_dyadic divide_factor(iviti_dyadic factor, uint32_t sum)
+{
+    const int length = 32 - __builtin_clz(sum);
+    const uint64_t inverse = (((uint64_t)1 << (30 + length)) - 1) / sum;
+    const uint64_t product = inverse * (uint64_t)factor.multiplier;
+    const int back = product < (uint64_t)1 << 61 ? 30 : 31;
+    return (iviti_dyadic){ (int32_t)(product >> back), factor.shift + length + 30 - back };
+}
+
+iviti_dyadic iviti_softmax_table_avx512vnni(const iviti_call_512 *h, size_t row, size_t query)
+{
+    const index_factor f = make_index_factor(h->a);
+    __m512i max = _mm512_set1_epi32(INT32_MIN);
+    __m512i sum = _mm512_setzero_si512();
+
+    for (size_t b = 0; b < h->blocks; b++) {
+        const block k = block_of(h, b, row, query);
+        max = k.panels == TILE_PANELS ? max_of_scores(&k, TILE_PANELS, h->a->region, max)
+                                      : max_of_scores(&k, k.panels, h->a->region, max);
+    }
+    max = _mm512_set1_epi32(_mm512_reduce_max_epi32(max));
+    for (size_t b = 0; b < h->blocks; b++) {
+        const block k = block_of(h, b, row, query);
+        const __m512i e = table_numerators(&k, k.panels, h->a->exp_table, max, &f);
+        _mm512_storeu_si512(h->low + row * h->stride + b * BLOCK_TOKENS, e);
+        sum = add_bytes(sum, e);
+    }
+    return divide_factor(h->a->output, (uint32_t)_mm512_reduce_add_epi32(sum));
+}
+
+/* ---- Shiftmax -------------------------------------------------------------------------------- */
+
+/* Bytes b of 256 s32 values. */
+void iviti_split_exp_avx512vnni(const int32_t *exp_shift, uint8_t *bytes)
+{
+    for (size_t i = 0; i < 256; i += 16) {
+        const __m512i e = _mm512_loadu_si512(exp_shift + i);
+        for (size_t b = 0; b < 4; b++)
+            _mm_storeu_si128((__m128i *)(bytes + b * 256 + i),
+                             _mm512_cvtepi32_epi8(_mm512_srli_epi32(e, (unsigned)(8 * b))));
+    }
+}
+
+/* How scores become s8 logits. A product of a query and a key has 22 bits and a sign, a logit 7. */
+typedef struct logit_factors {
+    factor_512 score;
+    factor_512 bias; /* of the first logit, where a bias is added */
+} logit_factors;
+
+INLINE __m512i make_logits(const block *k, size_t panel, const logit_factors *f)
+{
+    const __m512i low = _mm512_set1_epi32(INT8_MIN);
+    const __m512i high = _mm512_set1_epi32(INT8_MAX);
+    __m512i logit = scale_by_factor(load_product(k, panel), &f->score);
+
+    if (k->bias) {
+        logit = _mm512_max_epi32(_mm512_min_epi32(logit, high), low);
+        logit = _mm512_add_epi32(scale_by_factor(logit, &f->bias), load_bias(k, panel));
+    }
+    return logit;
+}
+
+/* s8 logits of a block; the lowest one where the query does not see the token. */
+INLINE __m512i block_logits(const block *k, const logit_factors *f)
+{
+    __m512i logit[TILE_PANELS];
+#pragma GCC unroll 4
+    for (size_t p = 0; p < TILE_PANELS; p++)
+        logit[p] = p < k->panels ? make_logits(k, p, f) : _mm512_setzero_si512();
+    return _mm512_mask_mov_epi8(_mm512_set1_epi8(INT8_MIN), k->visible, pack_s8(logit));
+}
+
+INLINE int32_t max_of_bytes(__m512i v)
+{
+    const __m256i a =
+        _mm256_max_epi8(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    return _mm512_reduce_max_epi32(_mm512_cvtepi8_epi32(
+        _mm_max_epi8(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1))));
+}
+
+/* Exponentials of a block, in the order that unpacking bytes gives, into the place of its scores.
+ * Adds their bytes to the four sums. */
+INLINE void block_exponentials(const block *k, const uint8_t *exp_bytes, __m512i difference,
+                               __m512i sums[4])
+{
+    __m512i byte[4];
+#pragma GCC unroll 4
+    for (size_t b = 0; b < 4; b++) {
+        byte[b] = look_up_u8(exp_bytes + b * 256, difference, k->visible);
+        sums[b] = add_bytes(sums[b], byte[b]);
+    }
+    const __m512i low01 = _mm512_unpacklo_epi8(byte[0], byte[1]);
+    const __m512i high01 = _mm512_unpackhi_epi8(byte[0], byte[1]);
+    const __m512i low23 = _mm512_unpacklo_epi8(byte[2], byte[3]);
+    const __m512i high23 = _mm512_unpackhi_epi8(byte[2], byte[3]);
+    _mm512_store_si512(k->scores, _mm512_unpacklo_epi16(low01, low23));
+    _mm512_store_si512(k->scores + 16, _mm512_unpackhi_epi16(low01, low23));
+    _mm512_store_si512(k->scores + 32, _mm512_unpacklo_epi16(high01, high23));
+    _mm512_store_si512(k->scores + 48, _mm512_unpackhi_epi16(high01, high23));
+}
+
+/* e * factor >> shift: since factor = (2^31 - 1) / sum, the product stays below 2^31. Packing undoes
+ * the order that unpacking made. */
+INLINE void block_probabilities(const block *k, __m512i factor, __m128i shift, uint8_t *low,
+                                uint8_t *high)
+{
+    const __m512i byte = _mm512_set1_epi16(0xFF);
+    __m512i p[4];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++)
+        p[i] = _mm512_srl_epi32(
+            _mm512_mullo_epi32(_mm512_load_si512(k->scores + i * 16), factor), shift);
+    const __m512i a = _mm512_packus_epi32(p[0], p[1]);
+    const __m512i b = _mm512_packus_epi32(p[2], p[3]);
+    _mm512_storeu_si512(
+        low, _mm512_packus_epi16(_mm512_and_si512(a, byte), _mm512_and_si512(b, byte)));
+    _mm512_storeu_si512(high,
+                        _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8)));
+}
+
+iviti_dyadic iviti_softmax_shift_avx512vnni(const iviti_call_512 *h, size_t row, size_t query)
+{
+    const iviti_attention *a = h->a;
+    const logit_factors f = { make_factor(a->score, 8),
+                              a->bias ? make_factor(a->bias_score, 24) : make_factor(a->score, 8) };
+    const __m128i shift = _mm_cvtsi32_si128(a->kind == IVITI_SOFTMAX_SHIFT16 ? 16 : 24);
+    uint8_t *low = h->low + row * h->stride;
+    uint8_t *high = h->high + row * h->stride;
+    __m512i max = _mm512_set1_epi8(INT8_MIN);
+    __m512i sums[4] = { _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                        _mm512_setzero_si512() };
+
+    for (size_t b = 0; b < h->blocks; b++) {
+        const block k = block_of(h, b, row, query);
+        const __m512i logits = block_logits(&k, &f);
+        _mm512_storeu_si512(low + b * BLOCK_TOKENS, logits);
+        max = _mm512_max_epi8(max, logits);
+    }
+    max = _mm512_set1_epi8((char)max_of_bytes(max));
+    for (size_t b = 0; b < h->blocks; b++) {
+        const block k = block_of(h, b, row, query);
+        const __m512i logits = _mm512_loadu_si512(low + b * BLOCK_TOKENS);
+        block_exponentials(&k, h->exp_bytes, _mm512_sub_epi8(max, logits), sums);
+    }
+
+    int64_t sum = 0;
+    for (int b = 0; b < 4; b++)
+        sum += (int64_t)_mm512_reduce_add_epi32(sums[b]) << 8 * b;
+    const __m512i factor = _mm512_set1_epi32((int32_t)(INT32_MAX / (sum < INT32_MAX ? sum : INT32_MAX)));
+    for (size_t b = 0; b < h->blocks; b++) {
+        const block k = block_of(h, b, row, query);
+        block_probabilities(&k, factor, shift, low + b * BLOCK_TOKENS, high + b * BLOCK_TOKENS);
+    }
+    return a->output;
+}

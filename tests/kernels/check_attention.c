@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Attention of one head.
+ */
+#include "check.h"
+
+#include <stdio.h>
+
+#include "kernels/prototypes.h"
+
+typedef struct shape {
+    uint32_t tokens, head_dim, first, rows, gap;
+} shape;
+
+static const shape shapes[] = {
+    { 1, 4, 0, 1, 0 },      { 2, 8, 0, 2, 1 },      { 5, 64, 1, 3, 0 },    { 16, 32, 0, 16, 0 },
+    { 17, 20, 3, 9, 4 },    { 49, 32, 0, 49, 0 },   { 64, 64, 60, 4, 0 },  { 65, 16, 32, 33, 1 },
+    { 79, 68, 0, 7, 0 },    { 113, 48, 96, 17, 2 }, { 130, 96, 0, 6, 0 },  { 197, 64, 187, 10, 0 },
+    { 198, 128, 5, 13, 0 }, { 257, 80, 200, 5, 3 }, { 600, 256, 0, 7, 0 }, { 64, 12, 0, 0, 0 },
+};
+
+/* DeiT's heads, a Swin window, a ViT at 384 pixels. */
+static const shape bench_shapes[] = {
+    { 197, 64, 0, 197, 128 },
+    { 49, 32, 0, 49, 64 },
+    { 577, 64, 0, 577, 0 },
+};
+
+typedef struct head {
+    iviti_attention a;
+    shape s;
+    const uint8_t *q;
+    size_t stride;
+    const int8_t *keys, *values;
+    void *scratch;
+} head;
+
+static void call_attention(const void *context, function *f, uint8_t *y)
+{
+    const head *h = context;
+    ((IVITI_DECLARE_attention((*)))f)(&h->a, h->q, h->stride, h->s.first, h->s.rows, h->keys,
+                                      h->values, y, h->stride, h->scratch);
+}
+
+static const int8_t *random_bytes(test *t, size_t bytes, size_t align)
+{
+    int8_t *data = memory_take(&t->memory, bytes, align);
+    for (size_t i = 0; i < bytes; i++)
+        data[i] = (int8_t)chance_value(&t->chance, INT8_MIN, INT8_MAX);
+    memory_protect(&t->memory, data);
+    return data;
+}
+
+static const uint8_t *exp_table(test *t)
+{
+    uint8_t *table = memory_take(&t->memory, 256, 1);
+    table[0] = 255;
+    for (size_t i = 1; i < 256; i++)
+        table[i] = (uint8_t)chance_between(&t->chance, table[i - 1] * 7 / 8, table[i - 1]);
+    memory_protect(&t->memory, table);
+    return table;
+}
+
+/* Real exponentials, or any numbers that do not rise; small enough for the sums of probability
+ * times value to stay within 32 bits. */
+static const int32_t *exp_shift(test *t, uint32_t tokens)
+{
+    const int32_t most = tokens <= 512 ? INT32_MAX : INT32_MAX / 8;
+    int32_t *table = memory_take(&t->memory, 256 * sizeof *table, sizeof *table);
+    const int32_t one_over_scale = 1 << chance_between(&t->chance, 0, 12);
+    const bool real = chance_one_in(&t->chance, 2);
+
+    for (int32_t i = 0; i < 256; i++)
+        table[i] =
+            real ? (int32_t)iviti_shift_exp(-i, one_over_scale, 15)
+                 : chance_between(&t->chance, i ? table[i - 1] / 2 : 1, i ? table[i - 1] : most);
+    memory_protect(&t->memory, table);
+    return table;
+}
+
+static void make_bias(test *t, iviti_attention *a)
+{
+    chance *c = &t->chance;
+    a->bias_stride = a->tokens + chance_u32(c) % 5;
+    const size_t count = (a->tokens - 1) * a->bias_stride + a->tokens;
+    int32_t *bias = memory_take(&t->memory, count * sizeof *bias, sizeof *bias);
+    const int32_t most = chance_one_in(c, 2) ? 1 << 24 : 100;
+
+    for (size_t i = 0; i < count; i++)
+        bias[i] = chance_value(c, -most, most);
+    memory_protect(&t->memory, bias);
+    a->bias = bias;
+    a->bias_score = chance_factor(c, 8, 8, 24, 62);
+}
+
+static void make_region(test *t, iviti_attention *a)
+{
+    uint8_t *region = memory_take(&t->memory, a->tokens, 1);
+    for (uint32_t i = 0; i < a->tokens; i++)
+        region[i] = (uint8_t)(chance_u32(&t->chance) % 4);
+    memory_protect(&t->memory, region);
+    a->region = region;
+}
+
+static int bits_of(uint32_t magnitude)
+{
+    int bits = 0;
+    while (magnitude >> bits)
+        bits++;
+    return bits;
+}
+
+/* Converters choose score multipliers whose lower bits are zero; kernels may gain from that. */
+static iviti_dyadic score_factor(chance *c, uint32_t head_dim, bool table)
+{
+    iviti_dyadic f = chance_factor(c, bits_of(head_dim * 2048), table ? 8 : 7, 1, 62);
+    if (!chance_one_in(c, 3))
+        f.multiplier &= ~((1 << 20) - 1);
+    return f;
+}
+
+static void run_shape(test *t, const shape *s, iviti_softmax_kind kind)
+{
+    chance *c = &t->chance;
+    head h = { .s = *s, .stride = s->head_dim + s->gap };
+    iviti_attention *a = &h.a;
+    const bool table = kind == IVITI_SOFTMAX_TABLE;
+
+    *a = (iviti_attention){ .kind = kind, .head_dim = s->head_dim, .tokens = s->tokens };
+    a->score = score_factor(c, s->head_dim, table);
+    if (table) {
+        a->exp_table = exp_table(t);
+        a->output = chance_factor(c, 7, 8, 25, 40);
+    } else {
+        a->exp_shift = exp_shift(t, s->tokens);
+        a->output = chance_factor(c, 22, 8, 32, 62);
+    }
+    if (t->bench) {
+        a->score = (iviti_dyadic){ 1300 << 20, 40 };
+    } else {
+        if (chance_one_in(c, 2))
+            make_bias(t, a);
+        if (chance_one_in(c, 2))
+            make_region(t, a);
+    }
+
+    const size_t bytes = s->rows ? (s->rows - 1) * h.stride + s->head_dim : 0;
+    h.q = (const uint8_t *)random_bytes(t, bytes, 1);
+    h.keys = random_bytes(t, iviti_panel_bytes(s->tokens, s->head_dim), 64);
+    h.values = random_bytes(t, iviti_panel_bytes(s->head_dim, s->tokens), 64);
+    h.scratch = memory_take(&t->memory, iviti_attention_scratch(s->tokens), 64);
+
+    char text[160];
+    snprintf(text, sizeof text,
+             "%s tokens %u head_dim %u first %u rows %u bias %d region %d score %d/2^%d",
+             table                           ? "table"
+             : kind == IVITI_SOFTMAX_SHIFT16 ? "shift16"
+                                             : "shift8",
+             s->tokens, s->head_dim, s->first, s->rows, a->bias != NULL, a->region != NULL,
+             a->score.multiplier, a->score.shift);
+    const twins o = twins_take(t, bytes, 1);
+    run_case(t, text, 2.0 * s->rows * s->tokens * s->head_dim, &o, call_attention, &h);
+    memory_release(&t->memory);
+}
+
+void check_attention(test *t)
+{
+    const shape *list = t->bench ? bench_shapes : shapes;
+    const size_t count =
+        t->bench ? sizeof bench_shapes / sizeof *bench_shapes : sizeof shapes / sizeof *shapes;
+
+    for (size_t i = 0; i < count; i++)
+        for (int kind = IVITI_SOFTMAX_TABLE; kind <= IVITI_SOFTMAX_SHIFT8 && !t->failed; kind++)
+            run_shape(t, &list[i], (iviti_softmax_kind)kind);
+}
