@@ -58,11 +58,11 @@ INLINE __m512i scale(const iviti_finish_512 *f, size_t row, size_t n, const bool
     return _mm512_srav_epi32(sum, shift);
 }
 
-/* One factor for all lanes, and values with `spare` bits that they do not use: |z| <= 2^(31 - spare).
- * Both sides of the product are multiplied with 2^spare, which changes nothing but brings c up to 33,
- * as a rule. From c = 63 on the result is zero, as it is for any larger c. */
+/* One factor for all lanes, and values with `spare` bits that they do not use: |z| <= 2^(31 -
+ * spare). Both sides of the product are multiplied with 2^spare, which changes nothing but brings c
+ * up to 33, as a rule. From c = 63 on the result is zero, as it is for any larger c. */
 typedef struct factor_512 {
-    bool narrow;       /* the high halves of the products are enough */
+    bool narrow; /* the high halves of the products are enough */
     unsigned spare;
     __m512i multiplier;
     __m512i round;
@@ -89,17 +89,33 @@ INLINE __m512i scale_wide(__m512i product, const factor_512 *f)
                             _mm512_set1_epi64(INT32_MIN));
 }
 
-/* Saturated to s32. */
+/* With a factor that is narrow, and whose spare bits are already made use of. */
+INLINE __m512i scale_narrow(__m512i z, const factor_512 *f)
+{
+    const __m512i high =
+        high_halves(even_products(z, f->multiplier), odd_products(z, f->multiplier));
+    return _mm512_sra_epi32(_mm512_add_epi32(high, f->round), f->shift);
+}
+
+/* With any factor, saturated to s32. */
 INLINE __m512i scale_by_factor(__m512i z, const factor_512 *f)
 {
     if (f->narrow)
-        z = _mm512_slli_epi32(z, f->spare);
+        return scale_narrow(_mm512_slli_epi32(z, f->spare), f);
     const __m512i even = even_products(z, f->multiplier);
     const __m512i odd = odd_products(z, f->multiplier);
-    if (f->narrow)
-        return _mm512_sra_epi32(_mm512_add_epi32(high_halves(even, odd), f->round), f->shift);
     return _mm512_mask_mov_epi32(_mm512_slli_epi64(scale_wide(odd, f), 32), EVEN_LANES,
                                  scale_wide(even, f));
+}
+
+/* factor / sum, as iviti_reciprocal does it. */
+INLINE iviti_dyadic divide_factor(iviti_dyadic factor, uint32_t sum)
+{
+    const int length = 32 - __builtin_clz(sum);
+    const uint64_t inverse = (((uint64_t)1 << (30 + length)) - 1) / sum;
+    const uint64_t product = inverse * (uint64_t)factor.multiplier;
+    const int back = product < (uint64_t)1 << 61 ? 30 : 31;
+    return (iviti_dyadic){ (int32_t)(product >> back), factor.shift + length + 30 - back };
 }
 
 /* ---- saturation ------------------------------------------------------------------------------ */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Softmax numerators. A row is passed twice: for its maximum, then for the numerators and their sum.
+ * Softmax numerators. A row is passed twice: for its maximum, then for the numerators and their
+ * sum.
  */
 #include "kernels/x86/softmax_avx512vnni.h"
 
@@ -22,7 +23,8 @@ INLINE block block_of(const iviti_call_512 *h, size_t b, size_t row, size_t quer
     const iviti_attention *a = h->a;
     const size_t token = b * BLOCK_TOKENS;
     const size_t left = a->tokens - token;
-    block k = { .panels = left < BLOCK_TOKENS ? (left + IVITI_PANEL - 1) / IVITI_PANEL : TILE_PANELS,
+    block k = { .panels =
+                    left < BLOCK_TOKENS ? (left + IVITI_PANEL - 1) / IVITI_PANEL : TILE_PANELS,
                 .visible = left < BLOCK_TOKENS ? ((uint64_t)1 << left) - 1 : ~(uint64_t)0,
                 .scores = h->scores + (b * TILE_ROWS + row) * TILE_COLUMNS,
                 .correction = h->correction + token,
@@ -57,8 +59,8 @@ INLINE __m512i load_product(const block *k, size_t panel)
 INLINE __m512i look_up_u8(const uint8_t *table, __m512i index, __mmask64 mask)
 {
     const __mmask64 upper = _mm512_movepi8_mask(index);
-    const __m512i low = _mm512_maskz_permutex2var_epi8(
-        ~upper & mask, _mm512_loadu_si512(table), index, _mm512_loadu_si512(table + 64));
+    const __m512i low = _mm512_maskz_permutex2var_epi8(~upper & mask, _mm512_loadu_si512(table),
+                                                       index, _mm512_loadu_si512(table + 64));
     const __m512i high = _mm512_maskz_permutex2var_epi8(
         upper & mask, _mm512_loadu_si512(table + 128), index, _mm512_loadu_si512(table + 192));
     return _mm512_or_si512(low, high);
@@ -73,8 +75,8 @@ INLINE __m512i add_bytes(__m512i sum, __m512i bytes)
 /* ---- table softmax --------------------------------------------------------------------------- */
 
 /* How (max - score) * factor becomes an index. If the multiplier has no bits below 2^20, then
- * R = (d * (m >> 20) + 2^(c-21)) >> (c-20), which needs 32 bits alone while d is at most `most`; and
- * any larger d would have an index beyond 255 as well. */
+ * R = (d * (m >> 20) + 2^(c-21)) >> (c-20), which needs 32 bits alone while d is at most `most`;
+ * and any larger d would have an index beyond 255 as well. */
 typedef enum index_form { INDEX_32, INDEX_32_CLAMPED, INDEX_64 } index_form;
 
 typedef struct index_factor {
@@ -124,8 +126,7 @@ INLINE __m512i make_index(__m512i below_max, const index_factor *f)
     }
     if (f->form == INDEX_32_CLAMPED)
         below_max = _mm512_min_epu32(below_max, _mm512_set1_epi32((int32_t)f->most));
-    const __m512i scaled =
-        _mm512_add_epi32(_mm512_mullo_epi32(below_max, f->multiplier), f->round);
+    const __m512i scaled = _mm512_add_epi32(_mm512_mullo_epi32(below_max, f->multiplier), f->round);
     return _mm512_srl_epi32(scaled, f->shift);
 }
 
@@ -137,8 +138,8 @@ INLINE __m512i max_of_scores(const block *k, const size_t panels, bool hides, __
         if (k->bias)
             score = _mm512_add_epi32(score, load_bias(k, p));
         if (hides)
-            score = _mm512_mask_mov_epi32(_mm512_set1_epi32(-IVITI_NO_TOKEN), visible_in(k, p),
-                                          score);
+            score =
+                _mm512_mask_mov_epi32(_mm512_set1_epi32(-IVITI_NO_TOKEN), visible_in(k, p), score);
         _mm512_store_si512(k->scores + p * IVITI_PANEL, score);
         max = _mm512_max_epi32(max, score);
     }
@@ -152,22 +153,12 @@ INLINE __m512i table_numerators(const block *k, const size_t panels, const uint8
 
 #pragma GCC unroll 4
     for (size_t p = 0; p < TILE_PANELS; p++)
-        index[p] = p < panels
-                       ? make_index(_mm512_sub_epi32(
-                                        max, _mm512_load_si512(k->scores + p * IVITI_PANEL)),
-                                    f)
-                       : _mm512_setzero_si512();
+        index[p] =
+            p < panels
+                ? make_index(_mm512_sub_epi32(max, _mm512_load_si512(k->scores + p * IVITI_PANEL)),
+                             f)
+                : _mm512_setzero_si512();
     return look_up_u8(table, pack_u8(index), k->visible);
-}
-
-/* The product of inverse and multiplier is brought back to 31 bits; see iviti_reciprocal. */
-static iviti_dyadic divide_factor(iviti_dyadic factor, uint32_t sum)
-{
-    const int length = 32 - __builtin_clz(sum);
-    const uint64_t inverse = (((uint64_t)1 << (30 + length)) - 1) / sum;
-    const uint64_t product = inverse * (uint64_t)factor.multiplier;
-    const int back = product < (uint64_t)1 << 61 ? 30 : 31;
-    return (iviti_dyadic){ (int32_t)(product >> back), factor.shift + length + 30 - back };
 }
 
 iviti_dyadic iviti_softmax_table_avx512vnni(const iviti_call_512 *h, size_t row, size_t query)
@@ -235,8 +226,7 @@ INLINE __m512i block_logits(const block *k, const logit_factors *f)
 
 INLINE int32_t max_of_bytes(__m512i v)
 {
-    const __m256i a =
-        _mm256_max_epi8(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    const __m256i a = _mm256_max_epi8(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
     return _mm512_reduce_max_epi32(_mm512_cvtepi8_epi32(
         _mm_max_epi8(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1))));
 }
@@ -262,8 +252,8 @@ INLINE void block_exponentials(const block *k, const uint8_t *exp_bytes, __m512i
     _mm512_store_si512(k->scores + 48, _mm512_unpackhi_epi16(high01, high23));
 }
 
-/* e * factor >> shift: since factor = (2^31 - 1) / sum, the product stays below 2^31. Packing undoes
- * the order that unpacking made. */
+/* e * factor >> shift: since factor = (2^31 - 1) / sum, the product stays below 2^31. Packing
+ * undoes the order that unpacking made. */
 INLINE void block_probabilities(const block *k, __m512i factor, __m128i shift, uint8_t *low,
                                 uint8_t *high)
 {
@@ -271,12 +261,12 @@ INLINE void block_probabilities(const block *k, __m512i factor, __m128i shift, u
     __m512i p[4];
 #pragma GCC unroll 4
     for (size_t i = 0; i < 4; i++)
-        p[i] = _mm512_srl_epi32(
-            _mm512_mullo_epi32(_mm512_load_si512(k->scores + i * 16), factor), shift);
+        p[i] = _mm512_srl_epi32(_mm512_mullo_epi32(_mm512_load_si512(k->scores + i * 16), factor),
+                                shift);
     const __m512i a = _mm512_packus_epi32(p[0], p[1]);
     const __m512i b = _mm512_packus_epi32(p[2], p[3]);
-    _mm512_storeu_si512(
-        low, _mm512_packus_epi16(_mm512_and_si512(a, byte), _mm512_and_si512(b, byte)));
+    _mm512_storeu_si512(low,
+                        _mm512_packus_epi16(_mm512_and_si512(a, byte), _mm512_and_si512(b, byte)));
     _mm512_storeu_si512(high,
                         _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8)));
 }
@@ -309,7 +299,8 @@ iviti_dyadic iviti_softmax_shift_avx512vnni(const iviti_call_512 *h, size_t row,
     int64_t sum = 0;
     for (int b = 0; b < 4; b++)
         sum += (int64_t)_mm512_reduce_add_epi32(sums[b]) << 8 * b;
-    const __m512i factor = _mm512_set1_epi32((int32_t)(INT32_MAX / (sum < INT32_MAX ? sum : INT32_MAX)));
+    const __m512i factor =
+        _mm512_set1_epi32((int32_t)(INT32_MAX / (sum < INT32_MAX ? sum : INT32_MAX)));
     for (size_t b = 0; b < h->blocks; b++) {
         const block k = block_of(h, b, row, query);
         block_probabilities(&k, factor, shift, low + b * BLOCK_TOKENS, high + b * BLOCK_TOKENS);
