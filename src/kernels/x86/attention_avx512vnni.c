@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Attention of one head: tiles of 6 queries go through scores, softmax and values one after the other,
- * and whatever lies between these stays in the first-level cache.
+ * Attention of one head: tiles of 6 queries go through scores, softmax and values one after the
+ * other, and whatever lies between these stays in the first-level cache.
  */
 #include <string.h>
 
@@ -32,9 +32,8 @@ static void make_corrections(const iviti_call_512 *h, const int8_t *keys)
     for (size_t b = 0; b < h->blocks; b++) {
         int32_t *correction = h->correction + b * BLOCK_TOKENS;
         const size_t panels = block_panels(h, b);
-        iviti_products_avx512vnni[0][panels - 1](offsets, 0,
-                                                 keys + b * TILE_PANELS * panel_bytes, panel_bytes,
-                                                 groups, correction, NULL);
+        iviti_products_avx512vnni[0][panels - 1](offsets, 0, keys + b * TILE_PANELS * panel_bytes,
+                                                 panel_bytes, groups, correction, NULL);
         for (size_t t = h->a->tokens - b * BLOCK_TOKENS; t < BLOCK_TOKENS; t++)
             correction[t] = IVITI_NO_TOKEN;
     }
@@ -64,8 +63,8 @@ static void finish_row(const int32_t *low, const int32_t *high, iviti_dyadic out
     for (size_t p = 0; p < TILE_PANELS; p++) {
         __m512i sum = _mm512_load_si512(low + p * IVITI_PANEL);
         if (high)
-            sum = _mm512_add_epi32(
-                sum, _mm512_slli_epi32(_mm512_load_si512(high + p * IVITI_PANEL), 8));
+            sum = _mm512_add_epi32(sum,
+                                   _mm512_slli_epi32(_mm512_load_si512(high + p * IVITI_PANEL), 8));
         v[p] = scale_by_factor(sum, &f);
     }
     _mm512_mask_storeu_epi8(y, mask, _mm512_xor_si512(pack_s8(v), _mm512_set1_epi8(-128)));

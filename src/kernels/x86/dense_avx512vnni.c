@@ -229,8 +229,8 @@ static void join_rows(void *context, const group *g, size_t first, size_t end)
             const __m512i a = _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(mask, y + n));
             const __m512i b =
                 _mm512_cvtepi16_epi32(_mm256_load_si256((const __m256i *)(branch + n)));
-            const __m512i sum = _mm512_add_epi32(scale_by_factor(a, &of_stream),
-                                                 scale_by_factor(b, &of_branch));
+            const __m512i sum =
+                _mm512_add_epi32(scale_by_factor(a, &of_stream), scale_by_factor(b, &of_branch));
             _mm512_mask_cvtsepi32_storeu_epi16(y + n, mask, sum);
         }
     }

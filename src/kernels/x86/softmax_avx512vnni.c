@@ -55,17 +55,6 @@ INLINE __m512i load_product(const block *k, size_t panel)
                             _mm512_load_si512(k->correction + panel * IVITI_PANEL));
 }
 
-/* Entries of a table of 256 for u8 indices; 0 outside `mask`. */
-INLINE __m512i look_up_u8(const uint8_t *table, __m512i index, __mmask64 mask)
-{
-    const __mmask64 upper = _mm512_movepi8_mask(index);
-    const __m512i low = _mm512_maskz_permutex2var_epi8(~upper & mask, _mm512_loadu_si512(table),
-                                                       index, _mm512_loadu_si512(table + 64));
-    const __m512i high = _mm512_maskz_permutex2var_epi8(
-        upper & mask, _mm512_loadu_si512(table + 128), index, _mm512_loadu_si512(table + 192));
-    return _mm512_or_si512(low, high);
-}
-
 /* Adds the sums of four bytes to each of 16 sums. */
 INLINE __m512i add_bytes(__m512i sum, __m512i bytes)
 {

@@ -14,11 +14,12 @@
 /* What the rows of a call share. */
 typedef struct iviti_call_512 {
     const iviti_attention *a;
-    size_t blocks;         /* of tokens */
-    int32_t *correction;   /* (blocks, 64) 128 * sum of each key; IVITI_NO_TOKEN where there is none */
-    int32_t *scores;       /* (blocks, 6, 64) */
-    uint8_t *low;          /* (6, stride) numerators or their low bytes, zero beyond the tokens */
-    uint8_t *high;         /* (6, stride) the high bytes of numerators of 16 bits */
+    size_t blocks; /* of tokens */
+    int32_t
+        *correction; /* (blocks, 64) 128 * sum of each key; IVITI_NO_TOKEN where there is none */
+    int32_t *scores; /* (blocks, 6, 64) */
+    uint8_t *low;    /* (6, stride) numerators or their low bytes, zero beyond the tokens */
+    uint8_t *high;   /* (6, stride) the high bytes of numerators of 16 bits */
     size_t stride;
     const uint8_t *exp_bytes; /* (4, 256) Shiftmax: exp_shift byte by byte, the lowest first */
 } iviti_call_512;
