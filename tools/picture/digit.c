@@ -150,10 +150,10 @@ static size_t write_by_hand(unsigned digit, uint64_t *state, piece *pieces)
 
 /* ---- strokes in pixels ---------------------------------------------------------------------- */
 
-static uint32_t distance(point a, point b)
+static uint64_t squared_distance(point a, point b)
 {
     const int64_t x = (int64_t)a.x - b.x, y = (int64_t)a.y - b.y;
-    return iviti_isqrt((uint64_t)(x * x + y * y));
+    return (uint64_t)(x * x + y * y);
 }
 
 static int32_t limited(int64_t v, int32_t least, int32_t most)
@@ -169,7 +169,7 @@ static int32_t measure(const piece *pieces, size_t count, point *centre)
     int64_t mass = 0, x = 0, y = 0;
     for (size_t i = 0; i < count; i++) {
         const point p = pieces[i].to;
-        const int64_t length = (int64_t)distance(pieces[i].from, p) + 1;
+        const int64_t length = (int64_t)iviti_isqrt(squared_distance(pieces[i].from, p)) + 1;
         left = p.x < left ? p.x : left;
         right = p.x > right ? p.x : right;
         top = p.y < top ? p.y : top;
@@ -191,27 +191,27 @@ static point placed(point p, point centre, int32_t larger, int32_t length, point
                     middle.y + (int32_t)((int64_t)(p.y - centre.y) * length / larger) };
 }
 
-/* Distance to a straight piece: to its nearest point, in 1024ths of its length. */
-static uint32_t distance_to_piece(point p, const piece *line)
+/* To the nearest point of a straight piece, found in 1024ths of its length. */
+static uint64_t squared_distance_to_piece(point p, const piece *line)
 {
     const int64_t x = (int64_t)line->to.x - line->from.x, y = (int64_t)line->to.y - line->from.y;
     const int64_t squared = x * x + y * y;
     if (squared == 0)
-        return distance(p, line->from);
+        return squared_distance(p, line->from);
     const int64_t along = ((int64_t)p.x - line->from.x) * x + ((int64_t)p.y - line->from.y) * y;
     const int64_t part = along <= 0 ? 0 : along >= squared ? 1024 : along * 1024 / squared;
-    return distance(p, (point){ line->from.x + (int32_t)(x * part / 1024),
-                                line->from.y + (int32_t)(y * part / 1024) });
+    return squared_distance(p, (point){ line->from.x + (int32_t)(x * part / 1024),
+                                        line->from.y + (int32_t)(y * part / 1024) });
 }
 
 static uint8_t brightness(point p, const piece *pieces, size_t count, int32_t radius, int32_t edge)
 {
-    uint32_t nearest = UINT32_MAX;
+    uint64_t nearest = UINT64_MAX;
     for (size_t i = 0; i < count; i++) {
-        const uint32_t d = distance_to_piece(p, &pieces[i]);
+        const uint64_t d = squared_distance_to_piece(p, &pieces[i]);
         nearest = d < nearest ? d : nearest;
     }
-    const int64_t inside = (int64_t)radius + edge / 2 - nearest;
+    const int64_t inside = (int64_t)radius + edge / 2 - iviti_isqrt(nearest);
     return (uint8_t)(inside <= 0 ? 0 : inside >= edge ? 255 : inside * 255 / edge);
 }
 
