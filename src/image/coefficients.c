@@ -15,8 +15,9 @@
  *                                                       (D - n) (2 D - n)^2          n < 2 D
  *
  * A coefficient is weight * 2^22 / (sum of the window's weights), rounded half away from zero.
- * Pillow computes the same in double precision before it rounds; the two agree but for about one
- * coefficient in 10^8, which then differs by 2^-22.
+ * Pillow computes the same in double precision before it rounds: in 80 million coefficients of
+ * sides up to 1000 the two never differed; with sides up to 8000 about one in 6 million did, and
+ * with sides up to 65535 one in a million, by 2^-22 each.
  */
 #include "image/image.h"
 
@@ -42,8 +43,7 @@ uint32_t iviti_axis_taps(const iviti_axis *axis, iviti_interpolation interpolati
     return taps < axis->in ? (uint32_t)taps : axis->in;
 }
 
-/* The window of output i: every sample whose middle is within reach of the centre, ends included.
- */
+/* The window of output i: every sample whose middle is within reach of the centre. */
 static iviti_window window_of(const iviti_axis *axis, uint32_t reach, uint32_t i)
 {
     const uint64_t unit = (uint64_t)2 * axis->out;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From a picture of any size to the network's pixels: where the crop lies, and a resize that computes
- * nothing but the crop.
+ * From a picture of any size to the network's pixels: where the crop lies, and a resize that
+ * computes nothing but the crop.
  *
- * The picture's rows are read once, from top to bottom. Each is resized horizontally into a row of the
- * crop's width and then given to the vertical pass, which holds at most four rows at a time:
+ * The picture's rows are read once, from top to bottom. Each is resized horizontally into a row of
+ * the crop's width and then given to the vertical pass, which holds at most four rows at a time:
  *
  *  - shrinking (more input rows than output rows): an input row takes part in at most four output
  *    rows, whose int32 sums are kept while they last;
  *  - growing: an output row takes part of at most four input rows, the last of which are kept.
  *
- * Both hold because a filter reaches `support` (1 or 2) units to either side of a centre and centres
- * lie one unit apart, in a half-open interval of 2 * support units. So scratch is a few rows of the
- * crop, and the filter coefficients of the crop's columns and rows.
+ * Both hold because a filter reaches `support` (1 or 2) units to either side of a centre and
+ * centres lie one unit apart, in a half-open interval of 2 * support units. So scratch is a few
+ * rows of the crop, and the filter coefficients of the crop's columns and rows.
  */
 #ifndef IVITI_IMAGE_H
 #define IVITI_IMAGE_H
@@ -24,16 +24,16 @@
 #include "iviti/kernels.h"
 #include "model/geometry.h"
 
-#define IVITI_MAX_SIDE 65535u         /* of a picture */
-#define IVITI_MAX_PIXELS (1u << 28)   /* width times height of a picture */
-#define IVITI_MAX_RESIZED (1u << 28)  /* side of a picture that is resized but never stored whole */
+#define IVITI_MAX_SIDE    65535u     /* of a picture */
+#define IVITI_MAX_PIXELS  (1u << 28) /* width times height of a picture */
+#define IVITI_MAX_RESIZED (1u << 28) /* side of a resized picture, never stored whole */
 
-/* ---- filter coefficients ---------------------------------------------------------------------- */
+/* ---- filter coefficients ----------------------------------------------------------------- */
 
-/* One direction of a resize: `in` samples become `out`, of which [first, first + count) are wanted. */
+/* One direction of a resize: `in` samples become `out`; [first, first + count) of them are wanted. */
 typedef struct iviti_axis {
-    uint32_t in;    /* 1 to IVITI_MAX_SIDE */
-    uint32_t out;   /* 1 to IVITI_MAX_RESIZED */
+    uint32_t in;  /* 1 to IVITI_MAX_SIDE */
+    uint32_t out; /* 1 to IVITI_MAX_RESIZED */
     uint32_t first;
     uint32_t count;
 } iviti_axis;
@@ -49,12 +49,12 @@ uint32_t iviti_axis_taps(const iviti_axis *axis, iviti_interpolation interpolati
 
 #define IVITI_COEFFICIENT_BITS 22 /* below the point */
 
-/* windows (count), coefficients (count, iviti_axis_taps) in units of 2^-22; the tails of the rows of
- * coefficients are not written. */
+/* windows (count), coefficients (count, iviti_axis_taps) in units of 2^-22; the tails of the rows
+ * of coefficients are not written. */
 void iviti_axis_coefficients(const iviti_axis *axis, iviti_interpolation interpolation,
                              iviti_window *windows, int32_t *coefficients);
 
-/* ---- resize ----------------------------------------------------------------------------------- */
+/* ---- resize ------------------------------------------------------------------------------ */
 
 /* A rectangle of the resized picture. */
 typedef struct iviti_resample {
@@ -73,7 +73,7 @@ void iviti_resample_run(const iviti_resample *job, const iviti_image *in, uint8_
 /* IVITI_OK, ARGUMENT or IMAGE_SIZE. */
 iviti_status iviti_image_check(const iviti_image *image);
 
-/* ---- fit -------------------------------------------------------------------------------------- */
+/* ---- fit --------------------------------------------------------------------------------- */
 
 /* Where the network's pixels lie: the resize, and the part of it that enters the network.
  * picture: accepted by iviti_image_check; preprocess.resize at least either side of the network's
@@ -89,7 +89,7 @@ size_t iviti_fit_scratch(const iviti_preprocess *preprocess, uint32_t image_widt
 /* Resizes and crops `picture` to out (image_height, image_width, 3).
  * Returns IVITI_OK, ARGUMENT, IMAGE_SIZE or BUFFER. */
 iviti_status iviti_fit_image(const iviti_preprocess *preprocess, uint32_t image_width,
-                           uint32_t image_height, const iviti_image *picture, uint8_t *out,
-                           void *scratch, size_t scratch_bytes);
+                             uint32_t image_height, const iviti_image *picture, uint8_t *out,
+                             void *scratch, size_t scratch_bytes);
 
 #endif

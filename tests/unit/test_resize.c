@@ -19,8 +19,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* ---- test data --------------------------------------------------------------------------------
- */
+/* ---- test data --------------------------------------------------------------------------- */
 
 static uint64_t random_state;
 
@@ -113,8 +112,7 @@ static void extreme_sizes_have_the_bits_of_the_double_oracle(void **state)
     }
 }
 
-/* ---- oracle in exact fractions ----------------------------------------------------------------
- */
+/* ---- oracle in exact fractions ----------------------------------------------------------- */
 
 #if defined(__SIZEOF_INT128__)
 __extension__ typedef __int128 wide_int;
@@ -234,8 +232,7 @@ static void windows_never_move_backwards_and_overlap_little(void **state)
     }
 }
 
-/* ---- properties and contract ------------------------------------------------------------------
- */
+/* ---- properties and contract ------------------------------------------------------------- */
 
 static void one_colour_stays_that_colour(void **state)
 {

@@ -85,7 +85,7 @@ static const stroke digits[10][MAX_STROKES] = {
       { 3, { { 77, 18 }, { 73, 58 }, { 62, 100 } } } },
 };
 
-/* ---- chance --------------------------------------------------------------------------------- */
+/* ---- chance ------------------------------------------------------------------------------ */
 
 static int32_t chance(uint64_t *state, int32_t least, int32_t most)
 {
@@ -93,7 +93,7 @@ static int32_t chance(uint64_t *state, int32_t least, int32_t most)
     return least + (int32_t)(((*state >> 32) * (uint64_t)(most - least + 1)) >> 32);
 }
 
-/* ---- strokes in glyph units ----------------------------------------------------------------- */
+/* ---- strokes in glyph units -------------------------------------------------------------- */
 
 /* The curve through b and c (Catmull and Rom), at k / STEPS of the way; a and d are their other
  * neighbours. */
@@ -148,7 +148,7 @@ static size_t write_by_hand(unsigned digit, uint64_t *state, piece *pieces)
     return count;
 }
 
-/* ---- strokes in pixels ---------------------------------------------------------------------- */
+/* ---- strokes in pixels ------------------------------------------------------------------- */
 
 static uint64_t squared_distance(point a, point b)
 {

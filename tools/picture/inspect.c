@@ -84,7 +84,7 @@ static bool within_limits(const inspection *in, const char *name, report *r)
     return true;
 }
 
-/* ---- PNG ------------------------------------------------------------------------------------ */
+/* ---- PNG --------------------------------------------------------------------------------- */
 
 /* Bits a sample that each colour type may have, as a set. */
 static bool is_png_kind(unsigned depth, unsigned colour)
@@ -166,7 +166,7 @@ static bool inspect_png(const uint8_t *data, size_t size, const char *name, insp
     }
 }
 
-/* ---- JPEG ----------------------------------------------------------------------------------- */
+/* ---- JPEG -------------------------------------------------------------------------------- */
 
 static bool is_frame(uint8_t marker)
 {
