@@ -30,7 +30,7 @@
 
 /* ---- filter coefficients ----------------------------------------------------------------- */
 
-/* One direction of a resize: `in` samples become `out`; [first, first + count) of them are wanted. */
+/* One direction of a resize: of `out` samples made from `in`, [first, first + count) are wanted. */
 typedef struct iviti_axis {
     uint32_t in;  /* 1 to IVITI_MAX_SIDE */
     uint32_t out; /* 1 to IVITI_MAX_RESIZED */
