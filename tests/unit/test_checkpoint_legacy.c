@@ -227,6 +227,11 @@ static void refuses_wrong_heads(void **state)
     op_string(&s.machine, "true");
     put(&s.machine, "\x85R.", 3);
     refuse(&s, "found global os.system");
+    s = right_stream();
+    s.machine.size = 0;
+    op_proto(&s.machine);
+    put_text(&s.machine, ")Q.");
+    refuse(&s, "a persistent id where none belongs");
 }
 
 static void refuses_wrong_structures(void **state)

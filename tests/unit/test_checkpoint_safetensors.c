@@ -292,6 +292,30 @@ static void counts_and_names_have_limits(void **state)
     }
 }
 
+static void metadata_has_a_limit(void **state)
+{
+    (void)state;
+    for (size_t extra = 0; extra < 2; extra++) {
+        bytes header = { 0 };
+        put_text(&header, "{\"__metadata__\":{");
+        for (size_t i = 0; i < CHECKPOINT_MAX_TENSORS + extra; i++) {
+            char pair[32];
+            snprintf(pair, sizeof pair, "%s\"k%zu\":\"\"", i == 0 ? "" : ",", i);
+            put_text(&header, pair);
+        }
+        put_text(&header, "}," A "}");
+        put_number(&header, 0, 1);
+        bytes b = make((const char *)header.p, 8);
+        if (extra == 0) {
+            checkpoint_close(must_load(&b));
+        } else {
+            must_fail(&b, "__metadata__ has more than 16384 keys");
+        }
+        drop(&b);
+        drop(&header);
+    }
+}
+
 static void survives_cuts_and_flips(void **state)
 {
     (void)state;
@@ -310,6 +334,7 @@ int main(void)
         cmocka_unit_test(refuses_wrong_headers),
         cmocka_unit_test(refuses_wrong_lengths),
         cmocka_unit_test(counts_and_names_have_limits),
+        cmocka_unit_test(metadata_has_a_limit),
         cmocka_unit_test(survives_cuts_and_flips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

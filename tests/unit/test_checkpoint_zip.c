@@ -420,6 +420,12 @@ static void refuses_wrong_counts(void **state)
     set_number(&z.file, z.end64 + 32, 16385, 8);
     set_number(&z.file, z.end + 8, 0xFFFFFFFF, 4);
     must_fail_and_drop(&z.file, "has 16385 records, the limit is 16384");
+    z = (toy_zip){ 0 }; /* records, and a directory of none */
+    zip_add(&z, "toy/data.pkl", "\x80\x02}.", 4, true);
+    z.central.size = 0;
+    z.count = 0;
+    zip_close(&z, false);
+    must_fail_and_drop(&z.file, "the number of records does not fit the directory");
     bytes empty = { 0 };
     put(&empty, "PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 22);
     must_fail_and_drop(&empty, "an empty zip file");

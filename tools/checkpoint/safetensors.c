@@ -382,7 +382,7 @@ static bool read_metadata(parser *s)
 
 static bool read_header(parser *s)
 {
-    if (!accept(s, '{')) {
+    if (s->size == 0 || s->p[0] != '{' || !accept(s, '{')) {
         return bad(s, "'{'");
     }
     if (peek(s) != '}') {
@@ -477,9 +477,6 @@ bool safetensors_read(container *c)
     if (header == NULL) {
         return container_refuse(c, "cut short: the safetensors header claims %llu bytes of %zu",
                                 (unsigned long long)header_bytes, c->size);
-    }
-    if (header_bytes == 0 || header[0] != '{') {
-        return container_refuse(c, "the safetensors header does not begin with '{'");
     }
     parser s = { .c = c, .p = header, .size = (size_t)header_bytes };
     const bool ok = read_header(&s) && place(&s, header + header_bytes, cursor_left(&at));

@@ -51,9 +51,8 @@ static bool agrees(uint64_t narrow, uint64_t ones, uint64_t wide)
 static bool read_end64(container *c, const uint8_t *end, directory *d)
 {
     const uint8_t *locator = end - LOCATOR_BYTES;
-    if (c->size < END_BYTES + LOCATOR_BYTES + END64_BYTES) {
-        return broken(c, "no room for the zip64 end record");
-    }
+    /* read_end has seen to it that there is room for one record, and that is as much. */
+    _Static_assert(LOCATOR_BYTES + END64_BYTES <= CENTRAL_BYTES + LOCAL_BYTES, "room for zip64");
     const size_t position = c->size - END_BYTES - LOCATOR_BYTES - END64_BYTES;
     if (load_u32(locator + 4) != 0 || load_u64(locator + 8) != position ||
         load_u32(locator + 16) != 1) {
