@@ -17,8 +17,9 @@
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
 #define HUGE_PAGE ((size_t)2 << 20)
 
-/* Filling a large model page by page costs more than reading it from the disk's cache, so large blocks
- * ask for huge pages: for those that lie wholly inside, so that no more memory is touched. */
+/* Filling a large model page by page costs more than reading it from the disk's cache, so large
+ * blocks ask for huge pages: for those that lie wholly inside, so that no more memory is touched.
+ */
 static void *default_allocate(void *user, size_t bytes)
 {
     size_t rounded;

@@ -13,8 +13,9 @@
 
 #define HOLE_BYTES 4
 
-void iviti_reader_open(iviti_reader *r, const iviti_source *source, const iviti_allocator *allocator,
-                       const iviti_log *log, uint8_t *buffer, size_t capacity)
+void iviti_reader_open(iviti_reader *r, const iviti_source *source,
+                       const iviti_allocator *allocator, const iviti_log *log, uint8_t *buffer,
+                       size_t capacity)
 {
     *r = (iviti_reader){ .source = source,
                          .allocator = allocator,
@@ -105,7 +106,8 @@ iviti_status iviti_reader_take(iviti_reader *r, uint64_t bytes, const char *what
                               what, bytes, position, r->source->size);
     if (r->keeping && bytes > r->keep_limit - position)
         return iviti_log_fail(r->log, IVITI_ERROR_LIMIT,
-                              "the header goes on to byte %" PRIu64 " with %s; the limit is %" PRIu64,
+                              "the header goes on to byte %" PRIu64
+                              " with %s; the limit is %" PRIu64,
                               position + bytes, what, r->keep_limit);
     if (bytes > r->capacity - r->begin) {
         if (r->keeping) {

@@ -3,8 +3,8 @@
  * Bounded sequential reading. iviti_reader_take() is the single place that advances in a file: it
  * never goes beyond the source's length, and it feeds the running checksum.
  *
- * A reader starts by KEEPING all that it has read, so that offsets into its buffer stay valid while a
- * header is parsed; iviti_reader_stream() then lets go of what has been taken.
+ * A reader starts by KEEPING all that it has read, so that offsets into its buffer stay valid while
+ * a header is parsed; iviti_reader_stream() then lets go of what has been taken.
  */
 #ifndef IVITI_READER_H
 #define IVITI_READER_H
@@ -22,17 +22,18 @@ typedef struct iviti_reader {
     uint64_t keep_limit;          /* most bytes that may be kept */
     uint32_t crc;                 /* of all bytes read so far */
     int keeping;
-    uint8_t *data;                /* (capacity) the file's bytes from offset `base` on */
+    uint8_t *data; /* (capacity) the file's bytes from offset `base` on */
     size_t capacity;
-    size_t begin, end;            /* bytes of data read and not yet taken */
+    size_t begin, end; /* bytes of data read and not yet taken */
     uint64_t base;
-    uint64_t unread;              /* bytes that the source has not delivered yet */
-    void *grown;                  /* a larger buffer than the one given, to be released */
+    uint64_t unread; /* bytes that the source has not delivered yet */
+    void *grown;     /* a larger buffer than the one given, to be released */
 } iviti_reader;
 
 /* buffer (capacity) is the reader's to use. */
-void iviti_reader_open(iviti_reader *r, const iviti_source *source, const iviti_allocator *allocator,
-                       const iviti_log *log, uint8_t *buffer, size_t capacity);
+void iviti_reader_open(iviti_reader *r, const iviti_source *source,
+                       const iviti_allocator *allocator, const iviti_log *log, uint8_t *buffer,
+                       size_t capacity);
 
 /* Releases what the reader itself has allocated. */
 void iviti_reader_close(iviti_reader *r);

@@ -4,9 +4,11 @@
  */
 #include "iviti/iviti.h"
 
-#define TEXT_OF(number)  #number
-#define TEXT(number)     TEXT_OF(number)
-#define STATUS(constant) case constant: return #constant
+#define TEXT_OF(number) #number
+#define TEXT(number)    TEXT_OF(number)
+#define STATUS(constant)                                                                           \
+    case constant:                                                                                 \
+        return #constant
 
 const char *iviti_status_name(iviti_status status)
 {

@@ -13,10 +13,10 @@ static uint64_t count_parameters(const iviti_geometry *g)
     iviti_tensor_spec spec;
     uint64_t count = 0;
     for (size_t i = 0; iviti_schema_tensor(g, i, &spec); i++) {
-        const bool dense = spec.kind == IVITI_DENSE && (spec.field == IVITI_FIELD_WEIGHT ||
-                                                        spec.field == IVITI_FIELD_BIAS);
-        const bool norm = spec.kind == IVITI_NORM && (spec.field == IVITI_FIELD_MULTIPLIER ||
-                                                      spec.field == IVITI_FIELD_BIAS);
+        const bool dense = spec.kind == IVITI_DENSE &&
+                           (spec.field == IVITI_FIELD_WEIGHT || spec.field == IVITI_FIELD_BIAS);
+        const bool norm = spec.kind == IVITI_NORM &&
+                          (spec.field == IVITI_FIELD_MULTIPLIER || spec.field == IVITI_FIELD_BIAS);
         if (dense || norm || spec.owner == IVITI_EMBED_POSITION ||
             spec.owner == IVITI_BLOCK_POSITION_BIAS)
             count += spec.count;
@@ -27,8 +27,8 @@ static uint64_t count_parameters(const iviti_geometry *g)
 static uint64_t count_macs(const iviti_geometry *g)
 {
     const iviti_stage *const first = &g->stage[0];
-    uint64_t macs = (uint64_t)first->grid_width * first->grid_height * first->dim * g->patch *
-                    g->patch * 3;
+    uint64_t macs =
+        (uint64_t)first->grid_width * first->grid_height * first->dim * g->patch * g->patch * 3;
     for (uint32_t i = 0; i < g->stages; i++) {
         const iviti_stage *const s = &g->stage[i];
         const uint64_t tokens = iviti_stage_tokens(g, i);

@@ -18,7 +18,8 @@ typedef struct verdict {
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-static bool fail(verdict *v, iviti_status status, const char *format, ...)
+static bool
+fail(verdict *v, iviti_status status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);

@@ -116,8 +116,8 @@ static iviti_status take_name(iviti_reader *r, const char *what, size_t limit, u
             return status;
     } else {
         return iviti_log_fail(r->log, IVITI_ERROR_LIMIT,
-                              "%s at byte %" PRIu64 " has %" PRIu64 " bytes; the limit is %zu", what,
-                              at, length, limit);
+                              "%s at byte %" PRIu64 " has %" PRIu64 " bytes; the limit is %zu",
+                              what, at, length, limit);
     }
     *bytes = (size_t)length;
     for (size_t i = 0; i < *bytes; i++) {
@@ -175,7 +175,8 @@ static iviti_status take_elements(iviti_reader *r, const char *key, uint32_t typ
         for (uint64_t i = 0; i < count; i++)
             if (bytes[i] > 1)
                 return iviti_log_fail(r->log, IVITI_ERROR_CORRUPT,
-                                      "a truth value of %s is %d; it must be 0 or 1", key, bytes[i]);
+                                      "a truth value of %s is %d; it must be 0 or 1", key,
+                                      bytes[i]);
     return IVITI_OK;
 }
 

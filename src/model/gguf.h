@@ -30,13 +30,13 @@ typedef enum iviti_gguf_type {
 
 /* All pointers lead into the reader's buffer and are valid until the next call. */
 typedef struct iviti_gguf_pair {
-    const char *key;      /* (key_bytes), [a-z0-9_.-], not terminated */
+    const char *key; /* (key_bytes), [a-z0-9_.-], not terminated */
     size_t key_bytes;
-    uint64_t key_offset;  /* in the file */
-    uint32_t type;        /* of the elements */
+    uint64_t key_offset; /* in the file */
+    uint32_t type;       /* of the elements */
     bool array;
-    uint64_t count;       /* 1 where it is no array */
-    const uint8_t *data;  /* (bytes) as in the file; of a single string, its text alone */
+    uint64_t count;      /* 1 where it is no array */
+    const uint8_t *data; /* (bytes) as in the file; of a single string, its text alone */
     size_t bytes;
     uint64_t data_offset; /* in the file */
 } iviti_gguf_pair;
@@ -47,7 +47,7 @@ typedef struct iviti_gguf_tensor {
     uint32_t rank;
     uint64_t dimension[IVITI_GGUF_MAX_RANK]; /* fastest first */
     uint32_t type;
-    uint64_t offset;  /* from the start of the tensor data */
+    uint64_t offset; /* from the start of the tensor data */
 } iviti_gguf_tensor;
 
 typedef struct iviti_gguf_counts {
@@ -67,7 +67,8 @@ iviti_status iviti_gguf_next_tensor(iviti_reader *r, iviti_gguf_tensor *tensor);
 /* Whether the key is exactly `name`. */
 bool iviti_gguf_key_is(const iviti_gguf_pair *pair, const char *name);
 
-/* Walks the elements of an array of strings: *at moves to the next one. The pair has been checked. */
+/* Walks the elements of an array of strings: *at moves to the next one. The pair has been checked.
+ */
 const char *iviti_gguf_next_string(const uint8_t **at, size_t *bytes);
 
 #endif

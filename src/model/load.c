@@ -161,8 +161,8 @@ static iviti_status load_tensors(workspace *w)
     return IVITI_OK;
 }
 
-/* The status of the tensors, unless the checksum says that they are damaged: a wrong value of a file
- * that is not the one written is a consequence. */
+/* The status of the tensors, unless the checksum says that they are damaged: a wrong value of a
+ * file that is not the one written is a consequence. */
 static iviti_status check_checksum(workspace *w, iviti_status status)
 {
     if (w->reader.crc32c == NULL ||
@@ -174,8 +174,8 @@ static iviti_status check_checksum(workspace *w, iviti_status status)
     if (w->reader.crc == w->metadata.checksum)
         return status;
     return iviti_log_fail(&w->log, IVITI_ERROR_CHECKSUM,
-                          "the CRC-32C of the file is 0x%08" PRIx32
-                          ", but " IVITI_CHECKSUM_KEY " is 0x%08" PRIx32,
+                          "the CRC-32C of the file is 0x%08" PRIx32 ", but " IVITI_CHECKSUM_KEY
+                          " is 0x%08" PRIx32,
                           w->reader.crc, w->metadata.checksum);
 }
 
@@ -224,8 +224,8 @@ iviti_status iviti_model_load_source(const iviti_source *source, const iviti_loa
     void *block;
     workspace *const w = iviti_allocate(&allocator, sizeof *w, &block);
     if (w == NULL)
-        return iviti_log_fail(&options->log, IVITI_ERROR_MEMORY,
-                              "no memory for reading: %zu bytes", sizeof *w);
+        return iviti_log_fail(&options->log, IVITI_ERROR_MEMORY, "no memory for reading: %zu bytes",
+                              sizeof *w);
     const iviti_status status = load(w, source, &allocator, options);
     if (status == IVITI_OK) {
         *model = w->loader.model;

@@ -121,17 +121,20 @@ static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pa
 {
     static const char *const families[] = { [IVITI_VIT] = "vit", [IVITI_SWIN] = "swin" };
     static const char *const fits[] = { [IVITI_FIT_CROP] = "crop", [IVITI_FIT_SQUASH] = "squash" };
-    static const char *const filters[] = { [IVITI_BILINEAR] = "bilinear",
-                                           [IVITI_BICUBIC] = "bicubic" };
+    static const char *const filters[] = {
+        [IVITI_BILINEAR] = "bilinear", [IVITI_BICUBIC] = "bicubic"
+    };
     static const char *const pixels[] = { "raw", "table" };
     static const char *const entries[] = { "s16", "s8" };
-    static const char *const norms[] = { [IVITI_NORM_EXACT] = "exact",
-                                         [IVITI_NORM_NEWTON] = "newton" };
+    static const char *const norms[] = {
+        [IVITI_NORM_EXACT] = "exact", [IVITI_NORM_NEWTON] = "newton"
+    };
     static const char *const softmaxes[] = { [IVITI_SOFTMAX_TABLE] = "table-u8",
                                              [IVITI_SOFTMAX_SHIFT16] = "shiftmax-16",
                                              [IVITI_SOFTMAX_SHIFT8] = "shiftmax-8" };
-    static const char *const gelus[] = { [IVITI_GELU_TABLE] = "table",
-                                         [IVITI_GELU_SHIFT] = "shiftgelu" };
+    static const char *const gelus[] = {
+        [IVITI_GELU_TABLE] = "table", [IVITI_GELU_SHIFT] = "shiftgelu"
+    };
     iviti_geometry *const g = &c->result->geometry;
     int chosen = 0;
     iviti_status status;
@@ -203,8 +206,9 @@ static iviti_status store_labels(collector *c, const iviti_gguf_pair *pair)
         size_t bytes;
         iviti_gguf_next_string(&at, &bytes);
         if (bytes > IVITI_MAX_LABEL)
-            return FAIL(c, IVITI_ERROR_LIMIT, "iviti.labels[%" PRIu64 "] has %zu bytes; the limit is %d",
-                        i, bytes, IVITI_MAX_LABEL);
+            return FAIL(c, IVITI_ERROR_LIMIT,
+                        "iviti.labels[%" PRIu64 "] has %zu bytes; the limit is %d", i, bytes,
+                        IVITI_MAX_LABEL);
         c->result->labels_bytes += bytes + 1;
     }
     return IVITI_OK;
@@ -245,8 +249,8 @@ static iviti_status check_provenance(const collector *c, key id, const iviti_ggu
                         "iviti.source.sha256 has a byte 0x%02x; it must be hexadecimal", b);
     }
     if (id == KEY_SOURCE_SHA256 && pair->bytes != 64)
-        return FAIL(c, IVITI_ERROR_CORRUPT,
-                    "iviti.source.sha256 has %zu digits; it must have 64", pair->bytes);
+        return FAIL(c, IVITI_ERROR_CORRUPT, "iviti.source.sha256 has %zu digits; it must have 64",
+                    pair->bytes);
     return IVITI_OK;
 }
 
@@ -349,7 +353,8 @@ static iviti_status insert_key(const collector *c, uint32_t *keys, size_t count,
         const size_t middle = low + (high - low) / 2;
         const uint8_t *const other = c->reader->data + keys[middle];
         const size_t bytes = (size_t)iviti_get_u64(other - 8);
-        const int order = memcmp(pair->key, other, bytes < pair->key_bytes ? bytes : pair->key_bytes);
+        const int order =
+            memcmp(pair->key, other, bytes < pair->key_bytes ? bytes : pair->key_bytes);
         if (order == 0 && bytes == pair->key_bytes)
             return FAIL(c, IVITI_ERROR_CORRUPT, "%.*s occurs twice", (int)pair->key_bytes,
                         pair->key);
@@ -402,8 +407,8 @@ static iviti_status check_presence(const collector *c)
     const bool swin = g->family == IVITI_SWIN;
     for (int id = 0; id < KEYS; id++) {
         const int need = keys_known[id].need;
-        const bool wanted = need == REQUIRED || (need == WITH_CROP && crop) ||
-                            (need == WITH_SWIN && swin);
+        const bool wanted =
+            need == REQUIRED || (need == WITH_CROP && crop) || (need == WITH_SWIN && swin);
         if (wanted && !c->seen[id])
             return FAIL(c, IVITI_ERROR_CORRUPT, "%s is missing", keys_known[id].name);
         if (!wanted && need != OPTIONAL && c->seen[id])
@@ -448,8 +453,9 @@ static iviti_status check_entry(const iviti_reader *r, const iviti_gguf_tensor *
                                 const iviti_tensor_spec *spec, uint64_t offset)
 {
     if (strlen(spec->name) != t->name_bytes || memcmp(spec->name, t->name, t->name_bytes) != 0)
-        return iviti_log_fail(r->log, IVITI_ERROR_CORRUPT, "there is a tensor %.*s in the place of %s",
-                              (int)t->name_bytes, t->name, spec->name);
+        return iviti_log_fail(r->log, IVITI_ERROR_CORRUPT,
+                              "there is a tensor %.*s in the place of %s", (int)t->name_bytes,
+                              t->name, spec->name);
     if (t->type != (uint32_t)spec->type)
         return iviti_log_fail(r->log, IVITI_ERROR_CORRUPT,
                               "tensor %s has type %" PRIu32 "; it must be %d", spec->name, t->type,
@@ -510,7 +516,8 @@ static iviti_status read_directory(iviti_reader *r, iviti_metadata *m)
                               r->source->size, expected);
     if (r->source->size > expected)
         return iviti_log_fail(r->log, IVITI_ERROR_CORRUPT,
-                              "the file has %" PRIu64 " bytes; its last tensor ends at byte %" PRIu64,
+                              "the file has %" PRIu64
+                              " bytes; its last tensor ends at byte %" PRIu64,
                               r->source->size, expected);
     return IVITI_OK;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Packing of weights. Rows lie up to 16 KiB apart, often by a multiple of 4096 bytes, so that the 16
- * lines that one group of columns needs would fall into one set of the cache: 64 columns of each row
- * are brought together in a tile first.
+ * Packing of weights. Rows lie up to 16 KiB apart, often by a multiple of 4096 bytes, so that the
+ * 16 lines that one group of columns needs would fall into one set of the cache: 64 columns of each
+ * row are brought together in a tile first.
  */
 #include "model/pack.h"
 

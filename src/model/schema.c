@@ -10,11 +10,11 @@
 
 #include "base/checked.h"
 
-#define MULTIPLIER_LOW  (1 << 30)
-#define MULTIPLIER_HIGH INT32_MAX
-#define NORM_BIAS       ((1 << 30) - 256)
-#define POSITION_BIAS   (1 << 24)
-#define MAX_ONE_OVER    32768 /* of Shiftmax */
+#define MULTIPLIER_LOW    (1 << 30)
+#define MULTIPLIER_HIGH   INT32_MAX
+#define NORM_BIAS         ((1 << 30) - 256)
+#define POSITION_BIAS     (1 << 24)
+#define MAX_ONE_OVER      32768 /* of Shiftmax */
 #define MAX_ONE_OVER_GELU 255
 
 typedef struct owner_entry {
@@ -54,9 +54,9 @@ static const owner_entry owners[IVITI_OWNERS] = {
 };
 
 static const char *const field_names[] = {
-    [IVITI_FIELD_WEIGHT] = ".weight",   [IVITI_FIELD_BIAS] = ".bias",
+    [IVITI_FIELD_WEIGHT] = ".weight",         [IVITI_FIELD_BIAS] = ".bias",
     [IVITI_FIELD_MULTIPLIER] = ".multiplier", [IVITI_FIELD_SHIFT] = ".shift",
-    [IVITI_FIELD_EPSILON] = ".epsilon", [IVITI_FIELD_VALUES] = "",
+    [IVITI_FIELD_EPSILON] = ".epsilon",       [IVITI_FIELD_VALUES] = "",
 };
 
 /* Tensors of each kind, in order. */
@@ -64,10 +64,12 @@ static const struct {
     uint32_t count;
     iviti_field field[4];
 } kinds[] = {
-    [IVITI_DENSE] = { 4, { IVITI_FIELD_WEIGHT, IVITI_FIELD_BIAS, IVITI_FIELD_MULTIPLIER,
-                           IVITI_FIELD_SHIFT } },
-    [IVITI_NORM] = { 4, { IVITI_FIELD_MULTIPLIER, IVITI_FIELD_SHIFT, IVITI_FIELD_BIAS,
-                          IVITI_FIELD_EPSILON } },
+    [IVITI_DENSE] = { 4,
+                      { IVITI_FIELD_WEIGHT, IVITI_FIELD_BIAS, IVITI_FIELD_MULTIPLIER,
+                        IVITI_FIELD_SHIFT } },
+    [IVITI_NORM] = { 4,
+                     { IVITI_FIELD_MULTIPLIER, IVITI_FIELD_SHIFT, IVITI_FIELD_BIAS,
+                       IVITI_FIELD_EPSILON } },
     [IVITI_JOIN] = { 2, { IVITI_FIELD_MULTIPLIER, IVITI_FIELD_SHIFT } },
     [IVITI_DYADIC] = { 2, { IVITI_FIELD_MULTIPLIER, IVITI_FIELD_SHIFT } },
     [IVITI_ARRAY] = { 1, { IVITI_FIELD_VALUES } },

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The ordered list of tensors of a model file, models/FORMAT.md section 3, derived from the geometry
- * alone: the reader demands exactly it, the writer writes exactly it.
+ * The ordered list of tensors of a model file, models/FORMAT.md section 3, derived from the
+ * geometry alone: the reader demands exactly it, the writer writes exactly it.
  */
 #ifndef IVITI_SCHEMA_H
 #define IVITI_SCHEMA_H
@@ -83,18 +83,18 @@ typedef enum iviti_field {
 typedef struct iviti_tensor_spec {
     char name[IVITI_MAX_TENSOR_NAME + 1];
     iviti_tensor_type type;
-    uint32_t rank;      /* 1 or 2 */
-    uint32_t shape[2];  /* slowest first; shape[1] is 1 where rank is 1 */
-    uint64_t count;     /* elements, at least 1 */
+    uint32_t rank;     /* 1 or 2 */
+    uint32_t shape[2]; /* slowest first; shape[1] is 1 where rank is 1 */
+    uint64_t count;    /* elements, at least 1 */
     uint64_t bytes;
     iviti_owner owner;
     iviti_layer_kind kind;
     iviti_field field;
-    uint32_t index;     /* block through all stages, or stage of a merge, or 0 */
+    uint32_t index; /* block through all stages, or stage of a merge, or 0 */
     uint32_t stage;
-    int32_t low, high;  /* every element lies in [low, high]. Besides: the multipliers of a norm are at
-                           least 2^30 in magnitude, and what FORMAT.md says of tables, of epsilon and
-                           of the accumulators of a dense layer */
+    int32_t low, high; /* every element lies in [low, high]. Besides: the multipliers of a norm are
+                          at least 2^30 in magnitude, and what FORMAT.md says of tables, of epsilon
+                          and of the accumulators of a dense layer */
 } iviti_tensor_spec;
 
 /* Tensors of a complete geometry; at most IVITI_MAX_TENSORS. */

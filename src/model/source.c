@@ -3,8 +3,8 @@
  * Files and blocks of memory as sources of a model's bytes.
  */
 #if defined(__unix__) || defined(__APPLE__)
-#define IVITI_POSIX 1
-#define _POSIX_C_SOURCE 200809L
+#define IVITI_POSIX       1
+#define _POSIX_C_SOURCE   200809L
 #define _FILE_OFFSET_BITS 64
 #include <sys/stat.h>
 #endif

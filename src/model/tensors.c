@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading of tensors into layers. Every value is checked against models/FORMAT.md here, once, so that
- * the kernels never have to.
+ * Reading of tensors into layers. Every value is checked against models/FORMAT.md here, once, so
+ * that the kernels never have to.
  */
 #include "model/tensors.h"
 
@@ -58,7 +58,8 @@ static uint64_t position_bias_memory(const iviti_stage *stage)
            sizeof(int32_t);
 }
 
-/* Bytes that the tensor asks the arena for: those of its whole layer at the layer's first tensor. */
+/* Bytes that the tensor asks the arena for: those of its whole layer at the layer's first tensor.
+ */
 static uint64_t tensor_memory(const iviti_geometry *g, const iviti_tensor_spec *spec)
 {
     const uint32_t n = spec->shape[0];
@@ -111,8 +112,8 @@ static iviti_status out_of_range(const iviti_tensor_loader *l, const iviti_tenso
 }
 
 /* Up to CHUNK elements from `done` on, converted and within the spec's range. */
-static iviti_status next_values(iviti_tensor_loader *l, const iviti_tensor_spec *spec, uint64_t done,
-                                int32_t *values, size_t *count)
+static iviti_status next_values(iviti_tensor_loader *l, const iviti_tensor_spec *spec,
+                                uint64_t done, int32_t *values, size_t *count)
 {
     const size_t n = spec->count - done < CHUNK ? (size_t)(spec->count - done) : CHUNK;
     const size_t size = (size_t)(spec->bytes / spec->count);
@@ -223,7 +224,8 @@ static iviti_status load_weight(iviti_tensor_loader *l, const iviti_tensor_spec 
             if (!iviti_pack_panel((const int8_t *)bytes, rows, in,
                                   p->panels + row / IVITI_PANEL * panel_bytes, p->bias + row))
                 return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
-                                      "%s has a -128 in rows %" PRIu32 " to %zu; it must be -127 to "
+                                      "%s has a -128 in rows %" PRIu32
+                                      " to %zu; it must be -127 to "
                                       "127",
                                       spec->name, i * p->out + row, i * p->out + row + rows - 1);
         }
@@ -236,9 +238,9 @@ static iviti_status load_weight(iviti_tensor_loader *l, const iviti_tensor_spec 
     return IVITI_OK;
 }
 
-/* Whether every partial sum of the output fits 32 bits, src/NUMERICS.md section 2; `bias` is the one
- * that the kernels start from. The sum of magnitudes is only worked out where the width alone does not
- * tell. */
+/* Whether every partial sum of the output fits 32 bits, src/NUMERICS.md section 2; `bias` is the
+ * one that the kernels start from. The sum of magnitudes is only worked out where the width alone
+ * does not tell. */
 static bool accumulator_fits(const iviti_dense_part *p, uint32_t row, uint32_t in, int64_t bias)
 {
     const int64_t limit = INT32_MAX;
@@ -309,9 +311,8 @@ static iviti_status load_norm_multiplier(iviti_tensor_loader *l, const iviti_ten
     l->multiplier = iviti_arena_take(&l->arena, width * sizeof(int32_t));
     l->shift = iviti_arena_take(&l->arena, width * sizeof(int32_t));
     l->bias = iviti_arena_take(&l->arena, width * sizeof(int32_t));
-    *norm_of(l->model, spec) = (iviti_norm){ width,         l->model->geometry.norm_kind,
-                                             0,             l->multiplier,
-                                             l->shift,      l->bias };
+    *norm_of(l->model, spec) =
+        (iviti_norm){ width, l->model->geometry.norm_kind, 0, l->multiplier, l->shift, l->bias };
     const iviti_status status = read_s32(l, spec, l->multiplier);
     if (status != IVITI_OK)
         return status;
@@ -358,9 +359,11 @@ static iviti_status load_norm(iviti_tensor_loader *l, const iviti_tensor_spec *s
     }
 }
 
-/* ---- joins and dyadic vectors ----------------------------------------------------------------- */
+/* ---- joins and dyadic vectors -----------------------------------------------------------------
+ */
 
-/* Where the factors are collected: in the model's memory, or beside for those that lie in a struct. */
+/* Where the factors are collected: in the model's memory, or beside for those that lie in a struct.
+ */
 static iviti_dyadic *place_factors(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
     iviti_block *const block = l->model->blocks + spec->index;
@@ -426,7 +429,8 @@ static iviti_status load_dyadic(iviti_tensor_loader *l, const iviti_tensor_spec 
     return IVITI_OK;
 }
 
-/* ---- single tensors --------------------------------------------------------------------------- */
+/* ---- single tensors ---------------------------------------------------------------------------
+ */
 
 static iviti_status load_position(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
@@ -476,8 +480,8 @@ static iviti_status load_exp_scale(iviti_tensor_loader *l, const iviti_tensor_sp
     return IVITI_OK;
 }
 
-/* Bias `value` of one head for every pair of tokens of a window that lie (dy, dx) apart, query minus
- * key. out (window^2, stride). */
+/* Bias `value` of one head for every pair of tokens of a window that lie (dy, dx) apart, query
+ * minus key. out (window^2, stride). */
 static void spread_bias(int32_t value, int dy, int dx, int window, size_t stride, int32_t *out)
 {
     for (int qy = dy > 0 ? dy : 0; qy < window && qy - dy < window; qy++)
@@ -508,7 +512,8 @@ static iviti_status load_position_bias(iviti_tensor_loader *l, const iviti_tenso
             const uint32_t entry = (uint32_t)((done + i) / stage->heads);
             const size_t head = (size_t)((done + i) % stage->heads);
             spread_bias(values[i], (int)(entry / reach) - (window - 1),
-                        (int)(entry % reach) - (window - 1), window, stride, out + head * head_size);
+                        (int)(entry % reach) - (window - 1), window, stride,
+                        out + head * head_size);
         }
     }
     l->model->blocks[spec->index].position_bias = out;

@@ -14,7 +14,7 @@
 typedef struct iviti_arena {
     uint8_t *base; /* aligned to IVITI_ALIGNMENT */
     size_t size;
-    size_t used;   /* a multiple of IVITI_ALIGNMENT */
+    size_t used; /* a multiple of IVITI_ALIGNMENT */
 } iviti_arena;
 
 /* A dense layer while it is being read. */

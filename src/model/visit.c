@@ -42,8 +42,8 @@ iviti_status iviti_metadata_visit(const iviti_source *source, const iviti_load_o
     void *block;
     uint8_t *const buffer = iviti_allocate(&allocator, BUFFER_BYTES, &block);
     if (buffer == NULL)
-        return iviti_log_fail(&options->log, IVITI_ERROR_MEMORY,
-                              "no memory for reading: %zu bytes", BUFFER_BYTES);
+        return iviti_log_fail(&options->log, IVITI_ERROR_MEMORY, "no memory for reading: %zu bytes",
+                              BUFFER_BYTES);
     iviti_reader reader;
     iviti_reader_open(&reader, source, &allocator, &options->log, buffer, BUFFER_BYTES);
     reader.keep_limit = IVITI_MAX_HEADER;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Small random models for tests: every tensor is drawn from a seeded generator, and the constants are
- * chosen such that a run neither saturates nor dies out. The same seed gives the same bytes
+ * Small random models for tests: every tensor is drawn from a seeded generator, and the constants
+ * are chosen such that a run neither saturates nor dies out. The same seed gives the same bytes
  * everywhere.
  *
  *     iviti_geometry g = fixture_geometry(FIXTURE_VIT_TABLE);
@@ -23,11 +23,11 @@
 #include "kernels/ref/ref.h"
 
 typedef enum fixture_kind {
-    FIXTURE_VIT_TABLE,      /* table softmax and GELU, exact LayerNorm, raw pixels */
-    FIXTURE_VIT_SHIFT,      /* Shiftmax of 16 bits, ShiftGELU, Newton's LayerNorm, pixel table */
-    FIXTURE_VIT_DISTILLED,  /* two prefix tokens, no width a multiple of 16 */
-    FIXTURE_SWIN_TABLE,     /* two stages, shifted windows, table operators */
-    FIXTURE_SWIN_SHIFT,     /* Shiftmax of 8 bits, a window of the grid's size in the last stage */
+    FIXTURE_VIT_TABLE,     /* table softmax and GELU, exact LayerNorm, raw pixels */
+    FIXTURE_VIT_SHIFT,     /* Shiftmax of 16 bits, ShiftGELU, Newton's LayerNorm, pixel table */
+    FIXTURE_VIT_DISTILLED, /* two prefix tokens, no width a multiple of 16 */
+    FIXTURE_SWIN_TABLE,    /* two stages, shifted windows, table operators */
+    FIXTURE_SWIN_SHIFT,    /* Shiftmax of 8 bits, a window of the grid's size in the last stage */
     FIXTURE_KINDS
 } fixture_kind;
 
@@ -68,7 +68,8 @@ static inline iviti_dyadic fixture_dyadic(double factor, int low, int high)
     return (iviti_dyadic){ (int32_t)multiplier, shift };
 }
 
-/* ---- geometries ------------------------------------------------------------------------------- */
+/* ---- geometries -------------------------------------------------------------------------------
+ */
 
 static inline iviti_geometry fixture_geometry(fixture_kind kind)
 {
@@ -125,15 +126,16 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
     return g;
 }
 
-/* ---- tensors ---------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------
+ */
 
 /* Standard deviations that the constants aim at: of s8 activations, of the s16 stream, of uniform
  * weights and of uniform pixels. */
-#define FIXTURE_S8      36.0
-#define FIXTURE_STREAM  3000.0
-#define FIXTURE_WEIGHT  46.0 /* uniform in -80..80 */
-#define FIXTURE_PIXEL   74.0
-#define FIXTURE_EXP     0.96 /* each entry of a softmax table to the one before */
+#define FIXTURE_S8     36.0
+#define FIXTURE_STREAM 3000.0
+#define FIXTURE_WEIGHT 46.0 /* uniform in -80..80 */
+#define FIXTURE_PIXEL  74.0
+#define FIXTURE_EXP    0.96 /* each entry of a softmax table to the one before */
 
 /* The factor of a layer's accumulators, joins and vectors. */
 static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_spec *s)
@@ -210,9 +212,11 @@ static inline iviti_dyadic fixture_element(const iviti_geometry *g, const iviti_
             d.multiplier = -d.multiplier;
         return d;
     }
-    if (s->kind == IVITI_JOIN) /* the stream keeps its scale, the branch comes at a quarter of its */
-        return i == 0 ? (iviti_dyadic){ 1 << 30, 30 + (int)(s->owner == IVITI_BLOCK_JOIN2) }
-                      : fixture_dyadic(s->owner == IVITI_EMBED_JOIN ? 0.75 : 0.2 * spread, low, high);
+    if (s->kind ==
+        IVITI_JOIN) /* the stream keeps its scale, the branch comes at a quarter of its */
+        return i == 0
+                   ? (iviti_dyadic){ 1 << 30, 30 + (int)(s->owner == IVITI_BLOCK_JOIN2) }
+                   : fixture_dyadic(s->owner == IVITI_EMBED_JOIN ? 0.75 : 0.2 * spread, low, high);
     const double jitter = s->owner == IVITI_HEAD ? 1.0 : spread;
     return fixture_dyadic(fixture_factor(g, s) * jitter, low, high);
 }
@@ -288,8 +292,8 @@ static inline void *fixture_tensor(const iviti_geometry *g, const iviti_tensor_s
     return s8;
 }
 
-/* Raw pixels are 128 in the mean: the bias of the embedding takes that off, as a converter does that
- * folds the mean of the pictures into it. weight and bias of `embed`. */
+/* Raw pixels are 128 in the mean: the bias of the embedding takes that off, as a converter does
+ * that folds the mean of the pictures into it. weight and bias of `embed`. */
 static inline void fixture_centre(const iviti_tensor_spec *weight, const int8_t *values,
                                   int32_t *bias)
 {
@@ -298,7 +302,8 @@ static inline void fixture_centre(const iviti_tensor_spec *weight, const int8_t 
             bias[o] -= 128 * values[o * weight->shape[1] + k];
 }
 
-/* ---- models ----------------------------------------------------------------------------------- */
+/* ---- models -----------------------------------------------------------------------------------
+ */
 
 /* A writer with all tensors of the completed geometry in it; exits the test program with a sentence
  * if the geometry is not valid. */
@@ -307,7 +312,7 @@ static inline model_writer *fixture_writer(iviti_geometry *g, uint64_t seed)
     static const float mean[3] = { 0.5f, 0.25f, 0.125f };
     report r = { "" };
     char text[200];
-    char (*const names)[24] = malloc(g->classes * sizeof *names);
+    char(*const names)[24] = malloc(g->classes * sizeof *names);
     const char **const labels = malloc(g->classes * sizeof *labels);
     for (uint32_t i = 0; i < g->classes; i++) {
         snprintf(names[i], sizeof names[i], "class %u", i);

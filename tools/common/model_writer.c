@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writing of model files. The image of the file is put together in memory, where the tensors may come
- * in any order and the gaps are zero by themselves.
+ * Writing of model files. The image of the file is put together in memory, where the tensors may
+ * come in any order and the gaps are zero by themselves.
  */
 #include "common/model_writer.h"
 
@@ -21,7 +21,7 @@ struct model_writer {
     bool *present;    /* (tensors) */
     uint8_t *image;   /* (size) */
     size_t size;
-    size_t used;      /* of the header, while it is written */
+    size_t used; /* of the header, while it is written */
     uint64_t pairs;
 };
 

@@ -30,27 +30,30 @@ typedef struct model_metadata {
     const char *source_sha256; /* 64 hexadecimal digits */
     const char *converter;
     const char *recipe;
-    const float *mean;         /* (3) */
-    const float *std;          /* (3) */
-    const model_note *notes;   /* (note_count) */
+    const float *mean;       /* (3) */
+    const float *std;        /* (3) */
+    const model_note *notes; /* (note_count) */
     size_t note_count;
 } model_metadata;
 
 typedef struct model_writer model_writer;
 
-/* The geometry must be complete, with operators, preprocessing and logits. Both arguments are copied.
+/* The geometry must be complete, with operators, preprocessing and logits. Both arguments are
+ * copied.
  */
 bool model_writer_open(const iviti_geometry *g, const model_metadata *m, model_writer **out,
                        report *r);
 
-/* Copies tensor `index` of iviti_schema_tensor(): values in the host's byte order, slowest dimension
- * first, `bytes` exactly those of its spec. Any order, each once. */
+/* Copies tensor `index` of iviti_schema_tensor(): values in the host's byte order, slowest
+ * dimension first, `bytes` exactly those of its spec. Any order, each once. */
 bool model_writer_put(model_writer *w, size_t index, const void *values, size_t bytes, report *r);
 
-/* Completes the image of the file: (*size) bytes that are the writer's. All tensors must be there. */
+/* Completes the image of the file: (*size) bytes that are the writer's. All tensors must be there.
+ */
 bool model_writer_finish(model_writer *w, const uint8_t **image, size_t *size, report *r);
 
-/* Finishes, has the library check the image, and writes it beside `path` before it gets that name. */
+/* Finishes, has the library check the image, and writes it beside `path` before it gets that name.
+ */
 bool model_writer_save(model_writer *w, const char *path, report *r);
 
 /* NULL is allowed. */

@@ -2,8 +2,8 @@
  *
  * CRC-32C (Castagnoli), eight bytes at a time.
  *
- * Table t gives what a byte contributes that is followed by t bytes of the eight. A CRC is linear, so
- * a byte's entry is the xor of the entries of its bits: eight constants make a table, at compile
+ * Table t gives what a byte contributes that is followed by t bytes of the eight. A CRC is linear,
+ * so a byte's entry is the xor of the entries of its bits: eight constants make a table, at compile
  * time. The 64 constants are successive states of the shift register that starts with the
  * polynomial.
  */
@@ -12,14 +12,20 @@
 #define ENTRY(i, a, b, c, d, e, f, g, h)                                                           \
     (((i)&1 ? a : 0) ^ ((i)&2 ? b : 0) ^ ((i)&4 ? c : 0) ^ ((i)&8 ? d : 0) ^ ((i)&16 ? e : 0) ^    \
      ((i)&32 ? f : 0) ^ ((i)&64 ? g : 0) ^ ((i)&128 ? h : 0))
-#define ROW4(i, ...)  ENTRY(i, __VA_ARGS__), ENTRY(i + 1, __VA_ARGS__),                            \
-                      ENTRY(i + 2, __VA_ARGS__), ENTRY(i + 3, __VA_ARGS__)
-#define ROW16(i, ...) ROW4(i, __VA_ARGS__), ROW4(i + 4, __VA_ARGS__), ROW4(i + 8, __VA_ARGS__),    \
-                      ROW4(i + 12, __VA_ARGS__)
-#define ROW64(i, ...) ROW16(i, __VA_ARGS__), ROW16(i + 16, __VA_ARGS__),                           \
-                      ROW16(i + 32, __VA_ARGS__), ROW16(i + 48, __VA_ARGS__)
-#define TABLE(...)    { ROW64(0, __VA_ARGS__), ROW64(64, __VA_ARGS__), ROW64(128, __VA_ARGS__),    \
-                        ROW64(192, __VA_ARGS__) }
+#define ROW4(i, ...)                                                                               \
+    ENTRY(i, __VA_ARGS__), ENTRY(i + 1, __VA_ARGS__), ENTRY(i + 2, __VA_ARGS__),                   \
+        ENTRY(i + 3, __VA_ARGS__)
+#define ROW16(i, ...)                                                                              \
+    ROW4(i, __VA_ARGS__), ROW4(i + 4, __VA_ARGS__), ROW4(i + 8, __VA_ARGS__),                      \
+        ROW4(i + 12, __VA_ARGS__)
+#define ROW64(i, ...)                                                                              \
+    ROW16(i, __VA_ARGS__), ROW16(i + 16, __VA_ARGS__), ROW16(i + 32, __VA_ARGS__),                 \
+        ROW16(i + 48, __VA_ARGS__)
+#define TABLE(...)                                                                                 \
+    {                                                                                              \
+        ROW64(0, __VA_ARGS__), ROW64(64, __VA_ARGS__), ROW64(128, __VA_ARGS__),                    \
+            ROW64(192, __VA_ARGS__)                                                                \
+    }
 
 static const uint32_t tables[8][256] = {
     TABLE(0xf26b8303u, 0xe13b70f7u, 0xc79a971fu, 0x8ad958cfu, 0x105ec76fu, 0x20bd8edeu, 0x417b1dbcu,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * CRC-32C with the processor's own instruction. It takes three cycles and a new one can begin in
- * each, so three stretches of the data go through it side by side; a stretch's register is then moved
- * past the bytes that follow it by a multiplication with a power of x modulo the polynomial.
+ * each, so three stretches of the data go through it side by side; a stretch's register is then
+ * moved past the bytes that follow it by a multiplication with a power of x modulo the polynomial.
  */
 #include <nmmintrin.h>
 #include <string.h>
