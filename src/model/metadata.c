@@ -481,6 +481,10 @@ static iviti_status read_directory(iviti_reader *r, iviti_metadata *m)
 {
     const size_t count = iviti_schema_count(&m->geometry);
     uint64_t data_bytes;
+    if (r->source->size > IVITI_MAX_FILE)
+        return iviti_log_fail(r->log, IVITI_ERROR_LIMIT,
+                              "the file has %" PRIu64 " bytes; the limit is %" PRIu64,
+                              r->source->size, IVITI_MAX_FILE);
     if (m->tensors != count)
         return iviti_log_fail(r->log, IVITI_ERROR_CORRUPT,
                               "the file has %" PRIu64 " tensors; this network has %zu", m->tensors,

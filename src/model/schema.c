@@ -110,7 +110,7 @@ static bool exists(const iviti_geometry *g, iviti_owner owner)
 static size_t count_section(const iviti_geometry *g, iviti_owner first, iviti_owner last)
 {
     size_t count = 0;
-    for (int owner = first; owner <= (int)last; owner++)
+    for (uint32_t owner = (uint32_t)first; owner <= (uint32_t)last; owner++)
         if (exists(g, (iviti_owner)owner))
             count += kinds[owners[owner].kind].count;
     return count;
@@ -257,7 +257,7 @@ static void fill_array(const iviti_geometry *g, iviti_tensor_spec *s)
 /* Tensor `position` of the owners from `first` on. */
 static bool fill(const iviti_geometry *g, iviti_owner first, size_t position, iviti_tensor_spec *s)
 {
-    int owner = first;
+    uint32_t owner = (uint32_t)first;
     for (; owner < IVITI_OWNERS; owner++) {
         const size_t tensors = exists(g, (iviti_owner)owner) ? kinds[owners[owner].kind].count : 0;
         if (position < tensors)

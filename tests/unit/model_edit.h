@@ -101,7 +101,8 @@ static inline void edit_splice(model_fixture *f, const iviti_geometry *complete,
     const size_t new_data = (new_header + 63) / 64 * 64;
     uint8_t *const image = calloc(1, new_data + (f->size - data));
     memcpy(image, f->image, at);
-    memcpy(image + at, bytes, inserted);
+    if (inserted > 0)
+        memcpy(image + at, bytes, inserted);
     memcpy(image + at + inserted, f->image + at + removed, header - at - removed);
     memcpy(image + new_data, f->image + data, f->size - data);
     f->size = new_data + (f->size - data);

@@ -200,11 +200,11 @@ static size_t read_badly(void *user, void *buffer, size_t bytes)
     return n;
 }
 
-static load_result load_badly(bad_source *s)
+static load_result load_badly(bad_source *s, uint64_t size)
 {
     load_result r = { .status = IVITI_OK };
     const iviti_load_options options = { .log = { edit_keep, &r } };
-    const iviti_source source = { read_badly, s, s->f->size };
+    const iviti_source source = { read_badly, s, size };
     r.status = iviti_model_load_source(&source, &options, &r.model);
     return r;
 }
@@ -217,7 +217,7 @@ static void test_sources(void **state)
     const size_t pieces[] = { 1, 2, 7, 63, 1000, SIZE_MAX };
     for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
         bad_source s = { &f, 0, pieces[p], 0, SIZE_MAX, 0 };
-        load_result r = load_badly(&s);
+        load_result r = load_badly(&s, f.size);
         assert_int_equal(r.status, IVITI_OK);
         assert_int_equal(s.at, f.size);
         iviti_model_free(r.model);
@@ -226,12 +226,39 @@ static void test_sources(void **state)
         for (size_t fail_at = 1; fail_at <= calls; fail_at += step)
             for (size_t deliver = 0; deliver < 2; deliver++) {
                 s = (bad_source){ &f, 0, pieces[p], 0, fail_at, deliver };
-                r = load_badly(&s);
+                r = load_badly(&s, f.size);
                 expect_clean(&r);
                 assert_int_equal(r.status, IVITI_ERROR_IO);
                 assert_int_equal(s.calls, fail_at); /* and it is not asked again */
             }
     }
+    fixture_free(&f);
+}
+
+/* Lengths that a source only claims. */
+static void test_claimed_lengths(void **state)
+{
+    (void)state;
+    const iviti_geometry g = toy(FIXTURE_VIT_TABLE);
+    model_fixture f = fixture_build(&g, 1);
+    const struct {
+        uint64_t size;
+        iviti_status status;
+    } cases[] = {
+        { f.size + 1, IVITI_ERROR_CORRUPT },       { IVITI_MAX_FILE, IVITI_ERROR_CORRUPT },
+        { IVITI_MAX_FILE + 1, IVITI_ERROR_LIMIT }, { UINT64_MAX, IVITI_ERROR_LIMIT },
+        { f.size - 1, IVITI_ERROR_TRUNCATED },     { 0, IVITI_ERROR_TRUNCATED },
+    };
+    /* What would be read ahead of the header is there: any bytes will do. */
+    model_fixture longer = { calloc(1, (size_t)1 << 20), (size_t)1 << 20 };
+    memcpy(longer.image, f.image, f.size);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bad_source s = { &longer, 0, SIZE_MAX, 0, SIZE_MAX, 0 };
+        const load_result r = load_badly(&s, cases[i].size);
+        expect_clean(&r);
+        assert_int_equal(r.status, cases[i].status);
+    }
+    fixture_free(&longer);
     fixture_free(&f);
 }
 
@@ -356,10 +383,11 @@ static void test_no_amplification(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_truncation),   cmocka_unit_test(test_header_flips),
-        cmocka_unit_test(test_data_flips),   cmocka_unit_test(test_gaps_are_zero),
-        cmocka_unit_test(test_sources),      cmocka_unit_test(test_allocations),
-        cmocka_unit_test(test_memory_limit), cmocka_unit_test(test_no_amplification),
+        cmocka_unit_test(test_truncation),       cmocka_unit_test(test_header_flips),
+        cmocka_unit_test(test_data_flips),       cmocka_unit_test(test_gaps_are_zero),
+        cmocka_unit_test(test_sources),          cmocka_unit_test(test_claimed_lengths),
+        cmocka_unit_test(test_allocations),      cmocka_unit_test(test_memory_limit),
+        cmocka_unit_test(test_no_amplification),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
