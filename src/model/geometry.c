@@ -179,6 +179,9 @@ static bool check_file(verdict *v, const iviti_geometry *g)
         return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.operators.gelu is %d, which is not known",
                     (int)g->gelu_kind);
 
+    if (g->narrow_entry && g->family != IVITI_SWIN)
+        return fail(v, IVITI_ERROR_CORRUPT, "iviti.operators.entry has no meaning but with a swin");
+
     const iviti_preprocess *const p = &g->preprocess;
     const uint32_t side = g->image_width > g->image_height ? g->image_width : g->image_height;
     if (p->interpolation != IVITI_BILINEAR && p->interpolation != IVITI_BICUBIC)

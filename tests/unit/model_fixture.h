@@ -115,6 +115,7 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
             g.image_width = g.image_height = 24;
             g.preprocess.resize = 24;
             g.stage[2] = (iviti_stage){ .depth = 1, .dim = 64, .heads = 4, .hidden = 72 };
+            g.narrow_entry = true;
             g.norm_kind = IVITI_NORM_NEWTON;
             g.softmax_kind = IVITI_SOFTMAX_SHIFT8;
             g.gelu_kind = IVITI_GELU_SHIFT;
@@ -145,12 +146,12 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     const double score = sqrt(head_dim) * FIXTURE_S8 * FIXTURE_S8;
     const bool table = g->softmax_kind == IVITI_SOFTMAX_TABLE;
     const double tokens = stage->grid_width * stage->grid_height;
+    const double entry = g->narrow_entry ? FIXTURE_S8 : FIXTURE_STREAM;
     double in = stage->dim;
     switch (s->owner) {
     case IVITI_EMBED:
         in = g->patch * g->patch * 3;
-        return FIXTURE_STREAM /
-               (sqrt(in) * FIXTURE_WEIGHT * (g->pixel_table ? FIXTURE_S8 : FIXTURE_PIXEL));
+        return entry / (sqrt(in) * FIXTURE_WEIGHT * (g->pixel_table ? FIXTURE_S8 : FIXTURE_PIXEL));
     case IVITI_BLOCK_QKV:
     case IVITI_BLOCK_FC1:
         return FIXTURE_S8 / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
@@ -159,7 +160,7 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
         return 4 * FIXTURE_STREAM / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
     case IVITI_MERGE_REDUCTION:
         in = 4 * stage->dim;
-        return FIXTURE_STREAM / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
+        return entry / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
     case IVITI_HEAD:
         return 0.25;
     case IVITI_BLOCK_SCORE: /* a standard deviation of 1.5 in natural units */

@@ -259,6 +259,7 @@ static void test_missing_keys(void **state)
         { "iviti.stage.heads", FIXTURE_VIT_TABLE, CORRUPT },
         { "iviti.stage.hidden", FIXTURE_VIT_TABLE, CORRUPT },
         { "iviti.window", FIXTURE_SWIN_TABLE, CORRUPT },
+        { "iviti.operators.entry", FIXTURE_SWIN_TABLE, CORRUPT },
         { "iviti.classes", FIXTURE_VIT_TABLE, CORRUPT },
         { "iviti.operators.pixels", FIXTURE_VIT_TABLE, CORRUPT },
         { "iviti.operators.norm", FIXTURE_VIT_TABLE, CORRUPT },
@@ -478,6 +479,8 @@ static void test_texts(void **state)
     try_text(vit, "iviti.image.interpolation", "lanczos", UNSUPPORTED, "lanczos");
     try_text(vit, "iviti.operators.pixels", "yuv", UNSUPPORTED, "yuv");
     try_text(vit, "iviti.operators.pixels", "table", CORRUPT, "tensors");
+    try_text(FIXTURE_SWIN_TABLE, "iviti.operators.entry", "s8", IVITI_OK, "");
+    try_text(FIXTURE_SWIN_TABLE, "iviti.operators.entry", "s4", UNSUPPORTED, "s4");
     try_text(vit, "iviti.operators.norm", "rms", UNSUPPORTED, "rms");
     try_text(vit, "iviti.operators.norm", "newton", RANGE, "epsilon");
     try_text(vit, "iviti.operators.softmax", "shiftmax-4", UNSUPPORTED, "shiftmax-4");

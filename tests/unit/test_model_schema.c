@@ -219,6 +219,10 @@ static void test_file_limits(void **state)
         expect_file(g, scales[i].status);
     }
     g = good;
+    g.narrow_entry = true; /* of a swin only */
+    expect_file(g, IVITI_ERROR_CORRUPT);
+    expect_file(fixture_geometry(FIXTURE_SWIN_SHIFT), IVITI_OK);
+    g = good;
     g.norm_kind = (iviti_norm_kind)2;
     expect_file(g, IVITI_ERROR_UNSUPPORTED);
     g = good;
@@ -292,19 +296,19 @@ static void test_vit_table_list(void **state)
     static const expected_tensor list[] = {
         DENSE("embed", 32, 48),
         { "embed.position", 25, 17, 32, -32768, 32767 },
-        VECTOR("embed.join", 2, 24, 62),
+        VECTOR("embed.join", 2, 20, 62),
         NORM("block.0.norm1", 32, 25),
         DENSE("block.0.qkv", 96, 32),
         VECTOR("block.0.attention.score", 2, 1, 62),
         { "block.0.attention.table", 24, 256, 0, S8 },
         VECTOR("block.0.attention.output", 2, 25, 40),
         DENSE("block.0.proj", 32, 32),
-        VECTOR("block.0.join1", 2, 24, 62),
+        VECTOR("block.0.join1", 2, 20, 62),
         NORM("block.0.norm2", 32, 25),
         DENSE("block.0.fc1", 128, 32),
         { "block.0.gelu.table", 24, 2, 256, S8 },
         DENSE("block.0.fc2", 32, 128),
-        VECTOR("block.0.join2", 2, 24, 62),
+        VECTOR("block.0.join2", 2, 20, 62),
         { "block.1.norm1.multiplier", 26, 32, 0, SIGNED },
     };
     static const expected_tensor end[] = { NORM("norm", 32, 25), DENSE("head", 10, 32) };
@@ -327,20 +331,20 @@ static void test_vit_shift_list(void **state)
         { "embed.pixels", 24, 3, 256, S8 },
         DENSE("embed", 32, 48),
         { "embed.position", 25, 17, 32, -32768, 32767 },
-        VECTOR("embed.join", 2, 24, 62),
+        VECTOR("embed.join", 2, 20, 62),
         NORM("block.0.norm1", 32, 31),
         DENSE("block.0.qkv", 96, 32),
         VECTOR("block.0.attention.score", 2, 1, 62),
         { "block.0.attention.scale", 26, 1, 0, 1, 32768 },
         VECTOR("block.0.attention.output", 2, 32, 62),
         DENSE("block.0.proj", 32, 32),
-        VECTOR("block.0.join1", 2, 24, 62),
+        VECTOR("block.0.join1", 2, 20, 62),
         NORM("block.0.norm2", 32, 31),
         DENSE("block.0.fc1", 128, 32),
         { "block.0.gelu.scale", 26, 1, 0, 1, 255 },
         VECTOR("block.0.gelu.output", 1, 24, 62),
         DENSE("block.0.fc2", 32, 128),
-        VECTOR("block.0.join2", 2, 24, 62),
+        VECTOR("block.0.join2", 2, 20, 62),
     };
     iviti_geometry g = fixture_geometry(FIXTURE_VIT_SHIFT);
     char text[200];
@@ -364,13 +368,13 @@ static void test_swin_shift_list(void **state)
         DENSE("block.0.proj", 16, 16),
     };
     static const expected_tensor merge[] = {
-        VECTOR("block.1.join2", 2, 24, 62),
+        VECTOR("block.1.join2", 2, 20, 62),
         NORM("merge.0.norm", 64, 31),
         DENSE("merge.0.reduction", 32, 64),
         { "block.2.norm1.multiplier", 26, 32, 0, SIGNED },
     };
     static const expected_tensor end[] = {
-        VECTOR("block.4.join2", 2, 24, 62),
+        VECTOR("block.4.join2", 2, 20, 62),
         NORM("norm", 64, 31),
         VECTOR("pool", 64, 1, 62),
         DENSE("head", 5, 64),
