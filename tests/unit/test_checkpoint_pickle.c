@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The pickle machine and the way from nodes to tensors. Each pickle is put into a right zip with
- * two storages, so that only the pickle can be at fault.
+ * The pickle machine: opcodes, globals, calls, and everything that it must not do.
  */
-#include "checkpoint_files.h"
+#include "checkpoint_pickles.h"
 
 /* ---- what must be read ----------------------------------------------------------------------- */
 
