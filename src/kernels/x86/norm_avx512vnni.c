@@ -32,7 +32,7 @@ static statistics measure(const int16_t *x, size_t width)
 
     for (size_t c = 0; c < width; c += 32) {
         const size_t left = width - c;
-        const __mmask32 mask = left < 32 ? ((__mmask32)1 << left) - 1 : ~(__mmask32)0;
+        const __mmask32 mask = (__mmask32)first_lanes(left);
         const __m512i v = _mm512_maskz_loadu_epi16(mask, x + c);
         const __m512i pairs = _mm512_madd_epi16(v, v);
         sum = _mm512_add_epi32(sum, _mm512_madd_epi16(v, one));
@@ -143,7 +143,7 @@ typedef struct channels {
 
 static __mmask16 channels_left(size_t width, size_t c)
 {
-    return width - c < 16 ? (__mmask16)((1u << (width - c)) - 1) : (__mmask16)0xFFFF;
+    return (__mmask16)first_lanes(width - c);
 }
 
 static void prepare_channels(const iviti_norm *n, size_t first, size_t end, bool narrow,
@@ -228,7 +228,7 @@ INLINE void strip_s8(const strip *s, uint8_t *y, bool newton, bool narrow)
 {
     for (size_t at = 0; s->first + at < s->end; at += 64) {
         const size_t left = s->end - s->first - at;
-        const __mmask64 mask = left < 64 ? ((__mmask64)1 << left) - 1 : ~(__mmask64)0;
+        const __mmask64 mask = first_lanes(left);
         const __m512i v[4] = { normalise(s, at, newton, narrow),
                                normalise(s, at + 16, newton, narrow),
                                normalise(s, at + 32, newton, narrow),
@@ -242,7 +242,7 @@ INLINE void strip_s16(const strip *s, int16_t *y, bool newton, bool narrow)
 {
     for (size_t at = 0; s->first + at < s->end; at += 32) {
         const size_t left = s->end - s->first - at;
-        const __mmask32 mask = left < 32 ? ((__mmask32)1 << left) - 1 : ~(__mmask32)0;
+        const __mmask32 mask = (__mmask32)first_lanes(left);
         _mm512_mask_storeu_epi16(
             y + s->first + at, mask,
             pack_s16(normalise(s, at, newton, narrow), normalise(s, at + 16, newton, narrow)));

@@ -5,10 +5,11 @@
  * vpdpbusd on two ports (12 cycles) beside 10 loads, so the loads never limit it, and the panels
  * may come from the second-level cache.
  */
-#include "kernels/x86/product_avx512vnni.h"
+#include "kernels/x86/engine_avx512vnni.h"
 
 #include <string.h>
 
+#include "kernels/prototypes.h"
 #include "kernels/x86/requantize_avx512vnni.h"
 
 /* `rows` and `count` are constants where the loops below are inlined, so that acc is a set of
@@ -30,7 +31,7 @@ INLINE __m512i look_up(const uint8_t *table, __m512i index)
     return _mm512_mask_mov_epi8(above, _mm512_movepi8_mask(index), below);
 }
 
-INLINE void put_s16(const iviti_finish_512 *f, uint8_t *y, __mmask32 mask, __m512i v)
+INLINE void put_s16(const iviti_finish *f, uint8_t *y, __mmask32 mask, __m512i v)
 {
     if (f->add)
         v = _mm512_adds_epi16(_mm512_maskz_loadu_epi16(mask, y), v);
@@ -38,8 +39,7 @@ INLINE void put_s16(const iviti_finish_512 *f, uint8_t *y, __mmask32 mask, __m51
 }
 
 /* `any_shift` is a constant: whether c may be 32. */
-INLINE void finish_row(const iviti_finish_512 *f, size_t row, const size_t count,
-                       const bool any_shift)
+INLINE void finish_row(const iviti_finish *f, size_t row, const size_t count, const bool any_shift)
 {
     uint8_t *y = f->row[row];
     __m512i v[TILE_PANELS];
@@ -52,14 +52,14 @@ INLINE void finish_row(const iviti_finish_512 *f, size_t row, const size_t count
         const __m512i value = pack_s8(v);
         const __m512i out = f->table ? look_up(f->table, value)
                                      : _mm512_xor_si512(value, _mm512_set1_epi8((char)f->flip));
-        _mm512_mask_storeu_epi8(y, f->columns, out);
+        _mm512_mask_storeu_epi8(y, f->mask, out);
     } else if (f->element == 2) {
-        put_s16(f, y, (__mmask32)f->columns, pack_s16(v[0], v[1]));
-        put_s16(f, y + 64, (__mmask32)(f->columns >> 32), pack_s16(v[2], v[3]));
+        put_s16(f, y, (__mmask32)f->mask, pack_s16(v[0], v[1]));
+        put_s16(f, y + 64, (__mmask32)(f->mask >> 32), pack_s16(v[2], v[3]));
     } else {
 #pragma GCC unroll 4
         for (size_t p = 0; p < TILE_PANELS; p++)
-            _mm512_mask_storeu_epi32(y + p * 64, (__mmask16)(f->columns >> p * IVITI_PANEL), v[p]);
+            _mm512_mask_storeu_epi32(y + p * 64, (__mmask16)(f->mask >> p * IVITI_PANEL), v[p]);
     }
 }
 
@@ -105,7 +105,7 @@ INLINE void step(const size_t rows, const size_t count, const operands *o, size_
 }
 
 INLINE void product(const size_t rows, const size_t count, const operands *o, size_t groups,
-                    int32_t *out, const iviti_finish_512 *other)
+                    int32_t *out, const iviti_finish *other)
 {
     __m512i acc[TILE_ROWS][TILE_PANELS];
     size_t g = 0;
@@ -125,7 +125,7 @@ INLINE void product(const size_t rows, const size_t count, const operands *o, si
 #define PRODUCT(rows, count)                                                                       \
     static void product_##rows##x##count(const uint8_t *x, size_t x_stride, const int8_t *panels,  \
                                          size_t panel_bytes, size_t groups, int32_t *acc,          \
-                                         const iviti_finish_512 *other)                            \
+                                         const iviti_finish *other)                                \
     {                                                                                              \
         const operands o = { x, x + 3 * x_stride, x_stride, panels, panel_bytes };                 \
         product(rows, count, &o, groups, acc, other);                                              \
@@ -138,16 +138,29 @@ PRODUCTS(4)
 PRODUCTS(5)
 PRODUCTS(6)
 
-#define ROW(rows)                                                                                  \
-    {                                                                                              \
-        product_##rows##x1, product_##rows##x2, product_##rows##x3, product_##rows##x4             \
-    }
-const iviti_product_512 iviti_products_avx512vnni[TILE_ROWS][TILE_PANELS] = {
-    ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6),
-};
+/* ---- the engine ------------------------------------------------------------------------------ */
 
-void iviti_finish_avx512vnni(const iviti_finish_512 *f)
+static void finish_tile(const iviti_finish *f)
 {
     for (size_t row = 0; row < f->rows; row++)
         finish_row(f, row, TILE_PANELS, true);
 }
+
+#define ROW(rows)                                                                                  \
+    {                                                                                              \
+        product_##rows##x1, product_##rows##x2, product_##rows##x3, product_##rows##x4             \
+    }
+
+static const iviti_engine engine = {
+    .products = { ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6) },
+    .overlaps = true,
+    .finish = finish_tile,
+    .join_row = iviti_join_row_avx512vnni,
+    .spread_keys = iviti_spread_keys_avx512vnni,
+    .spread_values = iviti_spread_values_avx512vnni,
+    .softmax_table = iviti_softmax_table_avx512vnni,
+    .softmax_shift = iviti_softmax_shift_avx512vnni,
+    .finish_output = iviti_finish_output_avx512vnni,
+};
+
+IVITI_ENGINE_KERNELS(&engine, avx512vnni)

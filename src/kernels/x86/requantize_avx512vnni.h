@@ -13,7 +13,7 @@
 #include <immintrin.h>
 
 #include "iviti/kernels.h"
-#include "kernels/x86/product_avx512vnni.h"
+#include "kernels/x86/engine.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -39,14 +39,14 @@ INLINE __m512i high_halves(__m512i even, __m512i odd)
 
 /* 16 accumulators of a row of a tile, from column n on. Where c may be 32, the rounding term may
  * lie in the low half of the product, and is added there. `any_shift` is a constant. */
-INLINE __m512i scale(const iviti_finish_512 *f, size_t row, size_t n, const bool any_shift)
+INLINE __m512i scale(const iviti_finish *f, size_t row, size_t n, const bool any_shift)
 {
-    const iviti_scales_512 *s = f->scales;
+    const iviti_scales *s = f->scales;
     const __m512i shift = _mm512_load_si512(s->shift + n);
     const __m512i z = _mm512_add_epi32(_mm512_load_si512(f->acc + row * TILE_COLUMNS + n),
                                        _mm512_load_si512(s->bias + n));
-    __m512i even = even_products(z, _mm512_load_si512(s->even + n));
-    __m512i odd = odd_products(z, _mm512_load_si512(s->odd + n));
+    __m512i even = even_products(z, _mm512_load_si512(s->multiplier + n));
+    __m512i odd = odd_products(z, _mm512_load_si512(s->odd_multiplier + n));
 
     if (any_shift) {
         const __mmask16 zero = _mm512_testn_epi32_mask(shift, shift);
@@ -116,6 +116,14 @@ INLINE iviti_dyadic divide_factor(iviti_dyadic factor, uint32_t sum)
     const uint64_t product = inverse * (uint64_t)factor.multiplier;
     const int back = product < (uint64_t)1 << 61 ? 30 : 31;
     return (iviti_dyadic){ (int32_t)(product >> back), factor.shift + length + 30 - back };
+}
+
+/* ---- lanes ----------------------------------------------------------------------------------- */
+
+/* A bit for each of the first `count` lanes, all 64 from 64 on. */
+INLINE uint64_t first_lanes(size_t count)
+{
+    return count < 64 ? ((uint64_t)1 << count) - 1 : ~(uint64_t)0;
 }
 
 /* ---- saturation ------------------------------------------------------------------------------ */

@@ -60,16 +60,11 @@ static void make_table(const int32_t *e, int32_t max, int32_t one_over_scale,
     }
 }
 
-INLINE __mmask64 bytes_left(size_t left)
-{
-    return left < 64 ? ((__mmask64)1 << left) - 1 : ~(__mmask64)0;
-}
-
 static uint8_t max_of_row(const uint8_t *x, size_t width)
 {
     __m512i max = _mm512_setzero_si512();
     for (size_t c = 0; c < width; c += 64)
-        max = _mm512_max_epu8(max, _mm512_maskz_loadu_epi8(bytes_left(width - c), x + c));
+        max = _mm512_max_epu8(max, _mm512_maskz_loadu_epi8(first_lanes(width - c), x + c));
     const __m256i half =
         _mm256_max_epu8(_mm512_castsi512_si256(max), _mm512_extracti64x4_epi64(max, 1));
     const __m128i quarter =
@@ -81,7 +76,7 @@ static void look_up_row(uint8_t *x, size_t width, uint8_t max, const uint8_t *ta
 {
     const __m512i top = _mm512_set1_epi8((char)max);
     for (size_t c = 0; c < width; c += 64) {
-        const __mmask64 mask = bytes_left(width - c);
+        const __mmask64 mask = first_lanes(width - c);
         const __m512i difference = _mm512_sub_epi8(top, _mm512_maskz_loadu_epi8(mask, x + c));
         _mm512_mask_storeu_epi8(x + c, mask, look_up_u8(table, difference, mask));
     }

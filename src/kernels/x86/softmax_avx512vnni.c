@@ -3,7 +3,7 @@
  * Softmax numerators. A row is passed twice: for its maximum, then for the numerators and their
  * sum.
  */
-#include "kernels/x86/softmax_avx512vnni.h"
+#include "kernels/x86/engine_avx512vnni.h"
 
 #include "kernels/x86/requantize_avx512vnni.h"
 
@@ -18,14 +18,14 @@ typedef struct block {
     const int32_t *bias; /* or NULL */
 } block;
 
-INLINE block block_of(const iviti_call_512 *h, size_t b, size_t row, size_t query)
+INLINE block block_of(const iviti_call *h, size_t b, size_t row, size_t query)
 {
     const iviti_attention *a = h->a;
     const size_t token = b * BLOCK_TOKENS;
     const size_t left = a->tokens - token;
     block k = { .panels =
                     left < BLOCK_TOKENS ? (left + IVITI_PANEL - 1) / IVITI_PANEL : TILE_PANELS,
-                .visible = left < BLOCK_TOKENS ? ((uint64_t)1 << left) - 1 : ~(uint64_t)0,
+                .visible = first_lanes(left),
                 .scores = h->scores + (b * TILE_ROWS + row) * TILE_COLUMNS,
                 .correction = h->correction + token,
                 .bias = a->bias ? a->bias + query * a->bias_stride + token : NULL };
@@ -127,8 +127,7 @@ INLINE __m512i max_of_scores(const block *k, const size_t panels, bool hides, __
         if (k->bias)
             score = _mm512_add_epi32(score, load_bias(k, p));
         if (hides)
-            score =
-                _mm512_mask_mov_epi32(_mm512_set1_epi32(-IVITI_NO_TOKEN), visible_in(k, p), score);
+            score = _mm512_mask_mov_epi32(_mm512_set1_epi32(-NO_TOKEN), visible_in(k, p), score);
         _mm512_store_si512(k->scores + p * IVITI_PANEL, score);
         max = _mm512_max_epi32(max, score);
     }
@@ -150,7 +149,7 @@ INLINE __m512i table_numerators(const block *k, const size_t panels, const uint8
     return look_up_u8(table, pack_u8(index), k->visible);
 }
 
-iviti_dyadic iviti_softmax_table_avx512vnni(const iviti_call_512 *h, size_t row, size_t query)
+iviti_dyadic iviti_softmax_table_avx512vnni(const iviti_call *h, size_t row, size_t query)
 {
     const index_factor f = make_index_factor(h->a);
     __m512i max = _mm512_set1_epi32(INT32_MIN);
@@ -172,17 +171,6 @@ iviti_dyadic iviti_softmax_table_avx512vnni(const iviti_call_512 *h, size_t row,
 }
 
 /* ---- Shiftmax -------------------------------------------------------------------------------- */
-
-/* Bytes b of 256 s32 values. */
-void iviti_split_exp_avx512vnni(const int32_t *exp_shift, uint8_t *bytes)
-{
-    for (size_t i = 0; i < 256; i += 16) {
-        const __m512i e = _mm512_loadu_si512(exp_shift + i);
-        for (size_t b = 0; b < 4; b++)
-            _mm_storeu_si128((__m128i *)(bytes + b * 256 + i),
-                             _mm512_cvtepi32_epi8(_mm512_srli_epi32(e, (unsigned)(8 * b))));
-    }
-}
 
 /* How scores become s8 logits. A product of a query and a key has 22 bits and a sign, a logit 7. */
 typedef struct logit_factors {
@@ -260,7 +248,7 @@ INLINE void block_probabilities(const block *k, __m512i factor, __m128i shift, u
                         _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8)));
 }
 
-iviti_dyadic iviti_softmax_shift_avx512vnni(const iviti_call_512 *h, size_t row, size_t query)
+iviti_dyadic iviti_softmax_shift_avx512vnni(const iviti_call *h, size_t row, size_t query)
 {
     const iviti_attention *a = h->a;
     const logit_factors f = { make_factor(a->score, 8),
@@ -295,4 +283,25 @@ iviti_dyadic iviti_softmax_shift_avx512vnni(const iviti_call_512 *h, size_t row,
         block_probabilities(&k, factor, shift, low + b * BLOCK_TOKENS, high + b * BLOCK_TOKENS);
     }
     return a->output;
+}
+
+/* ---- outputs --------------------------------------------------------------------------------- */
+
+/* Sums of numerator * value to s8. */
+void iviti_finish_output_avx512vnni(const int32_t *low, const int32_t *high, iviti_dyadic output,
+                                    uint8_t *y, size_t columns)
+{
+    const factor_512 f = make_factor(output, 0);
+    const __mmask64 mask = first_lanes(columns);
+    __m512i v[TILE_PANELS];
+
+#pragma GCC unroll 4
+    for (size_t p = 0; p < TILE_PANELS; p++) {
+        __m512i sum = _mm512_load_si512(low + p * IVITI_PANEL);
+        if (high)
+            sum = _mm512_add_epi32(sum,
+                                   _mm512_slli_epi32(_mm512_load_si512(high + p * IVITI_PANEL), 8));
+        v[p] = scale_by_factor(sum, &f);
+    }
+    _mm512_mask_storeu_epi8(y, mask, _mm512_xor_si512(pack_s8(v), _mm512_set1_epi8(-128)));
 }
