@@ -7,7 +7,7 @@
 /* Below so many samples the extremes of what is to come lie outside what was seen. */
 #define FEW_SAMPLES 2048
 #define FEW_MARGIN  0.1
-#define LEAST_RANGE 0.05 /* of the gain */
+#define LEAST_RANGE 4.0 /* of the gain: two deviations to either side */
 
 code code_new(arena *memory, size_t width)
 {

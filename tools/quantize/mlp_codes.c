@@ -5,6 +5,11 @@
  * Table GELU: 64 consecutive hidden channels share a table, and the order of hidden channels is free:
  * fc1's rows and fc2's columns may be permuted together. So the channels are sorted by how far they
  * reach, and each group gets a table with input and output codes of its own, fitted together.
+ *
+ * Hidden channels answer to what is in a picture: one that was silent on all calibration pictures may
+ * be loud on the next. So a group is fitted to what its channels did and, no less, to what all channels
+ * did. Fitted to its own alone it clips pictures of classes that calibration did not see: on DeiT-T the
+ * relative mse of such pictures was 0.042 instead of 0.010, while the calibration pictures showed 0.006.
  */
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +23,8 @@
 #define FINE_BINS  4096
 #define LOW_TRIES  12
 #define HIGH_TRIES 24
-#define NARROWEST  0.35   /* of the full range, for its upper end */
+#define NARROWEST  0.15   /* of the full range, for its upper end */
+#define SHARE_ALL  1.5    /* what all channels did, beside what the group did */
 
 static double gelu(double x)
 {
@@ -36,24 +42,27 @@ static double bin_value(const inputs *in, int bin)
     return in->low + (bin + 0.5) * (in->high - in->low) / FINE_BINS;
 }
 
-static void collect(inputs *in, const float *x, size_t rows, size_t width, const size_t *channel,
-                    size_t channels, const double *weight)
+/* Widens the range to what these channels hold. */
+static void cover(inputs *in, const float *x, size_t rows, size_t width, const size_t *channel,
+                  size_t channels)
 {
-    in->low = 0;
-    in->high = 0.25; /* a group that is never positive still gets a range */
-    memset(in->weight, 0, sizeof in->weight);
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < channels; i++) {
             const double v = x[r * width + channel[i]];
             in->low = fmin(in->low, v);
             in->high = fmax(in->high, v);
         }
-    in->low = fmax(in->low, FLAT);
+}
+
+static void collect(inputs *in, const float *x, size_t rows, size_t width, const size_t *channel,
+                    size_t channels, const double *weight, double share)
+{
+    const double unit = share / (double)(rows * channels);
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < channels; i++) {
             const double v = fmax(x[r * width + channel[i]], in->low);
             const int bin = (int)((v - in->low) / (in->high - in->low) * FINE_BINS);
-            in->weight[bin < FINE_BINS ? bin : FINE_BINS - 1] += weight[channel[i]];
+            in->weight[bin < FINE_BINS ? bin : FINE_BINS - 1] += unit * weight[channel[i]];
         }
 }
 
@@ -195,14 +204,20 @@ static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen
     const double *weight = hidden_weights(q, &q->source->blocks[block].fc2, dim, hidden);
     int8_t *tables = ARENA_TAKE(q->memory, int8_t, groups * 256);
     inputs *seen_inputs = ARENA_TAKE(&q->scratch, inputs, 1);
+    inputs *all = ARENA_TAKE(&q->scratch, inputs, 1);
     if (q->scratch.failed || q->memory->failed)
         return false;
 
     q->out->blocks[block].gelu_table = tables;
+    all->high = 0.25; /* a layer that is never positive still gets a range */
+    cover(all, seen->fc1, rows, hidden, order, hidden);
+    all->low = fmax(all->low, FLAT);
+    collect(all, seen->fc1, rows, hidden, order, hidden, weight, SHARE_ALL);
     for (size_t g = 0; g < groups; g++) {
         const size_t first = g * IVITI_GELU_GROUP;
         const size_t count = hidden - first < IVITI_GELU_GROUP ? hidden - first : IVITI_GELU_GROUP;
-        collect(seen_inputs, seen->fc1, rows, hidden, order + first, count, weight);
+        *seen_inputs = *all;
+        collect(seen_inputs, seen->fc1, rows, hidden, order + first, count, weight, 1);
         const gelu_table t = best_table(seen_inputs, q->options->method);
         memcpy(tables + g * 256, t.entry, 256);
         for (size_t c = first; c < first + count; c++) {
