@@ -15,6 +15,10 @@
 /* `rows` is a constant where the loops below are inlined; see product_avx512vnni.c. */
 #define EACH_ROW _Pragma("GCC unroll 6") for (size_t r = 0; r < TILE_ROWS; r++) if (r < rows)
 
+/* The plan needs all 16 registers: a compiler that loads all rows before it multiplies them, as
+ * some do, keeps half of the accumulators in memory. */
+#define KEEP_IN_ORDER(a, b) __asm__ volatile("" : "+x"(a), "+x"(b))
+
 typedef struct widened {
     _Alignas(32) int16_t row[TILE_ROWS][DEPTH * IVITI_GROUP];
 } widened;
@@ -62,6 +66,7 @@ INLINE void product_half(const size_t rows, const widened *x, const int8_t *half
             const __m256i left = broadcast_group(x->row[r] + g * IVITI_GROUP);
             first[r] = _mm256_add_epi32(first[r], _mm256_madd_epi16(left, right0));
             last[r] = _mm256_add_epi32(last[r], _mm256_madd_epi16(left, right1));
+            KEEP_IN_ORDER(first[r], last[r]);
         }
     }
     EACH_ROW
