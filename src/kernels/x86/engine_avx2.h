@@ -5,7 +5,7 @@
 #ifndef IVITI_ENGINE_AVX2_H
 #define IVITI_ENGINE_AVX2_H
 
-#include "kernels/x86/engine.h"
+#include "kernels/engine.h"
 
 void iviti_finish_avx2(const iviti_finish *f);
 iviti_join_row iviti_join_row_avx2;

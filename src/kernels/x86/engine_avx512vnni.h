@@ -5,7 +5,7 @@
 #ifndef IVITI_ENGINE_AVX512VNNI_H
 #define IVITI_ENGINE_AVX512VNNI_H
 
-#include "kernels/x86/engine.h"
+#include "kernels/engine.h"
 
 iviti_join_row iviti_join_row_avx512vnni;
 iviti_spread_tokens iviti_spread_keys_avx512vnni, iviti_spread_values_avx512vnni;

@@ -8,8 +8,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernels/engine.h"
 #include "kernels/requantize.h"
-#include "kernels/x86/engine.h"
 
 #define INLINE static inline __attribute__((always_inline))
 

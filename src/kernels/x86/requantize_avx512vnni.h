@@ -13,7 +13,7 @@
 #include <immintrin.h>
 
 #include "iviti/kernels.h"
-#include "kernels/x86/engine.h"
+#include "kernels/engine.h"
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -4,7 +4,7 @@
  * of up to 6. While one tile is multiplied, the one before it may be finished; and the next group's
  * weights are prefetched, so that weights from memory cost nothing.
  */
-#include "kernels/x86/engine.h"
+#include "kernels/engine.h"
 
 /* Up to 64 outputs of a layer. */
 typedef struct group {

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "kernels/x86/engine.h"
+#include "kernels/engine.h"
 
 #define MOST_HEAD_DIM 256
 

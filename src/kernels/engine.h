@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the linear layers and attention of all x86 instruction sets share: matrix products in tiles
+ * What the linear layers and attention of all instruction sets share: matrix products in tiles
  * of up to 6 rows and 4 panels, and what is done with a tile. dense_tiles.c and attention_tiles.c
  * are plain C and know the order of things; an engine brings the instructions.
  */
