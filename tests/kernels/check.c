@@ -227,6 +227,5 @@ void run_case(test *t, const char *shape, double work, const twins *o, call_func
     if (survives(call, context, t->kernel, o->actual))
         compare(t, shape, o);
     else
-        fail(t, shape,
-             "touches memory outside its operands, or uses an instruction that is not here");
+        fail(t, shape, "faults: memory outside its operands, or an instruction that is not here");
 }

@@ -101,7 +101,7 @@ typedef void call_function(const void *context, function *f, uint8_t *output);
 void run_case(test *t, const char *shape, double work, const twins *o, call_function *call,
               const void *context);
 
-/* Called by the handler of SIGSEGV, SIGBUS and SIGILL: does not return while a kernel runs. */
+/* Called by the handler of faults: does not return while a kernel runs. */
 void leave_kernel(void);
 
 /* ---- the operators: every shape once, with the filling and placement that the test has ------- */

@@ -5,6 +5,7 @@
 #include "check.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "kernels/prototypes.h"
 
@@ -49,6 +50,25 @@ static const int8_t *random_bytes(test *t, size_t bytes, size_t align)
         data[i] = (int8_t)chance_value(&t->chance, INT8_MIN, INT8_MAX);
     memory_protect(&t->memory, data);
     return data;
+}
+
+/* Queries and keys whose products are the largest and the smallest there are. */
+static void make_widest(test *t, head *h, size_t q_bytes)
+{
+    const iviti_attention *a = &h->a;
+    uint8_t *q = memory_take(&t->memory, q_bytes, 1);
+    int8_t *keys = memory_take(&t->memory, iviti_panel_bytes(a->tokens, a->head_dim), 64);
+
+    memset(q, chance_one_in(&t->chance, 2) ? 255 : 0, q_bytes);
+    for (size_t n = 0; n < a->tokens; n++) {
+        const int8_t value = chance_one_in(&t->chance, 2) ? INT8_MIN : INT8_MAX;
+        for (size_t k = 0; k < a->head_dim; k++)
+            keys[iviti_panel_offset(n, k, a->head_dim)] = value;
+    }
+    memory_protect(&t->memory, q);
+    memory_protect(&t->memory, keys);
+    h->q = q;
+    h->keys = keys;
 }
 
 static const uint8_t *exp_table(test *t)
@@ -145,8 +165,14 @@ static void run_shape(test *t, const shape *s, iviti_softmax_kind kind)
     }
 
     const size_t bytes = s->rows ? (s->rows - 1) * h.stride + s->head_dim : 0;
-    h.q = (const uint8_t *)random_bytes(t, bytes, 1);
-    h.keys = random_bytes(t, iviti_panel_bytes(s->tokens, s->head_dim), 64);
+    if (c->filling == EXTREME && chance_one_in(c, 2)) {
+        make_widest(t, &h, bytes);
+        a->score = chance_factor(c, bits_of(s->head_dim * 32640), 8, 1, 62);
+        a->score.multiplier &= ~((1 << 20) - 1);
+    } else {
+        h.q = (const uint8_t *)random_bytes(t, bytes, 1);
+        h.keys = random_bytes(t, iviti_panel_bytes(s->tokens, s->head_dim), 64);
+    }
     h.values = random_bytes(t, iviti_panel_bytes(s->head_dim, s->tokens), 64);
     h.scratch = memory_take(&t->memory, iviti_attention_scratch(s->tokens), 64);
 

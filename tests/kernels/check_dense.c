@@ -57,7 +57,8 @@ typedef struct layer {
     iviti_join join;         /* dense_join */
     const uint32_t *map;     /* dense_join */
     iviti_head_panels heads; /* dense_keys, dense_values; panels are the output */
-    size_t first;            /* dense_keys, dense_values: row of the first call */
+    size_t first;            /* dense_keys, dense_values: rows [first, end) are a thread's share */
+    size_t end;
 } layer;
 
 static int bits_of(int64_t magnitude)
@@ -284,10 +285,21 @@ static void call_heads(const void *context, function *f, uint8_t *y)
     iviti_head_panels to = l->heads;
     to.panels = (int8_t *)y;
     ((IVITI_DECLARE_dense_keys((*)))f)(&l->w, l->x + l->first * l->x_stride, l->x_stride, l->first,
-                                       l->s.rows - l->first, &to);
+                                       l->end - l->first, &to);
 }
 
-/* Some cases are a thread's share: they begin at a multiple of 16 tokens, or at a window. */
+/* Some cases are a thread's share: it begins at a multiple of 16 tokens of a window, or at a
+ * window, and ends anywhere. */
+static void make_share(chance *c, layer *l, uint32_t tokens)
+{
+    if (tokens > 16 && chance_one_in(c, 2))
+        l->first = 16;
+    else if (l->s.windows > 1 && chance_one_in(c, 2))
+        l->first = tokens;
+    if (chance_one_in(c, 2) && l->end > l->first)
+        l->end = (size_t)chance_between(c, (int32_t)l->first, (int32_t)l->end);
+}
+
 static void run_heads(test *t, layer *l, bool keys)
 {
     const uint32_t tokens = l->s.rows ? l->s.rows / l->s.windows : 1;
@@ -298,10 +310,9 @@ static void run_heads(test *t, layer *l, bool keys)
     if (l->s.out % l->s.heads || head_dim % IVITI_GROUP || l->s.rows % l->s.windows)
         return;
     l->heads = (iviti_head_panels){ NULL, block, l->s.heads, head_dim, tokens };
-    if (!t->bench && tokens > 16 && chance_one_in(&t->chance, 2))
-        l->first = 16;
-    else if (!t->bench && l->s.windows > 1 && chance_one_in(&t->chance, 2))
-        l->first = tokens;
+    l->end = l->s.rows;
+    if (!t->bench)
+        make_share(&t->chance, l, tokens);
 
     const twins o = twins_take(t, block * l->s.heads * l->s.windows, 64);
     run_case(t, l->text, work_of(l), &o, call_heads, l);

@@ -13,10 +13,10 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[] = {
-    { 1, 1, 0, 0 },    { 2, 2, 1, 0 },    { 3, 5, 0, 3 },     { 7, 16, 0, 0 },   { 8, 31, 2, 1 },
-    { 9, 64, 0, 0 },   { 17, 65, 1, 7 },  { 5, 96, 0, 0 },    { 33, 100, 0, 0 }, { 4, 192, 4, 4 },
-    { 10, 257, 0, 0 }, { 3, 384, 0, 64 }, { 16, 768, 0, 0 },  { 2, 1000, 3, 5 }, { 1, 4096, 0, 0 },
-    { 2, 6144, 0, 0 }, { 0, 192, 0, 0 },  { 1, 16384, 0, 0 },
+    { 1, 1, 0, 0 },    { 2, 2, 1, 0 },    { 3, 5, 0, 3 },     { 7, 16, 0, 0 },    { 8, 31, 2, 1 },
+    { 9, 64, 0, 0 },   { 17, 65, 1, 7 },  { 5, 96, 0, 0 },    { 33, 100, 0, 0 },  { 4, 192, 4, 4 },
+    { 10, 257, 0, 0 }, { 3, 384, 0, 64 }, { 16, 768, 0, 0 },  { 2, 1000, 3, 5 },  { 1, 4096, 0, 0 },
+    { 2, 6144, 0, 0 }, { 0, 192, 0, 0 },  { 1, 16384, 0, 0 }, { 2, 16383, 0, 0 },
 };
 
 static const shape bench_shapes[] = {
@@ -42,7 +42,8 @@ static void fill_row(chance *c, int16_t *x, size_t width)
 {
     const int32_t spread = 1 << chance_between(c, 0, 15);
     const int32_t centre = chance_between(c, -(32768 - spread), 32767 - spread);
-    const int32_t value = chance_between(c, INT16_MIN, INT16_MAX);
+    const int32_t value =
+        chance_one_in(c, 2) ? chance_between(c, -2, 2) : chance_between(c, INT16_MIN, INT16_MAX);
     const uint32_t kind = chance_u32(c) % 6;
 
     for (size_t i = 0; i < width; i++)

@@ -29,6 +29,7 @@ static void catch_faults(void)
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
     sigaction(SIGILL, &action, NULL);
+    sigaction(SIGFPE, &action, NULL);
 }
 
 static const struct line {

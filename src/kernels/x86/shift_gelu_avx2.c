@@ -10,12 +10,6 @@
 #define NO_ROW       UINT16_MAX
 #define SPARE        16 /* bits of x * sigmoid */
 
-/* Unsigned a >= b. */
-INLINE __m256i at_least(__m256i a, __m256i b)
-{
-    return _mm256_cmpeq_epi32(_mm256_max_epu32(a, b), a);
-}
-
 /* floor((2^31 - 1) / s), bit by bit: the dividend's bits are all ones. All of s is in [2^low,
  * 2^31), so the quotient has at most 31 - low bits, and the first remainder is low ones. */
 INLINE __m256i divide_into_ones(__m256i s, unsigned low)
@@ -26,9 +20,10 @@ INLINE __m256i divide_into_ones(__m256i s, unsigned low)
 
     for (unsigned i = low; i < 31; i++) {
         rest = _mm256_add_epi32(_mm256_add_epi32(rest, rest), one);
-        const __m256i fits = at_least(rest, s);
-        rest = _mm256_sub_epi32(rest, _mm256_and_si256(fits, s));
-        quotient = _mm256_sub_epi32(_mm256_add_epi32(quotient, quotient), fits);
+        const __m256i too_large = _mm256_cmpgt_epi32(s, rest);
+        rest = _mm256_sub_epi32(rest, _mm256_andnot_si256(too_large, s));
+        quotient = _mm256_add_epi32(_mm256_add_epi32(quotient, quotient),
+                                    _mm256_add_epi32(one, too_large));
     }
     return quotient;
 }
