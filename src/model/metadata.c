@@ -390,8 +390,6 @@ static iviti_status collect(collector *c, uint32_t *keys, uint64_t pairs)
             c->unknown_bytes = pair.key_bytes;
         }
     }
-    if (!c->seen[KEY_ARCHITECTURE])
-        return FAIL(c, IVITI_ERROR_CORRUPT, "general.architecture is missing");
     if (!checksum_first)
         return FAIL(c, IVITI_ERROR_CORRUPT, "the first metadata pair is not " IVITI_CHECKSUM_KEY);
     if (c->unknown != 0)
@@ -510,10 +508,6 @@ static iviti_status read_directory(iviti_reader *r, iviti_metadata *m)
     m->data_offset =
         (header + IVITI_FILE_ALIGNMENT - 1) / IVITI_FILE_ALIGNMENT * IVITI_FILE_ALIGNMENT;
     const uint64_t expected = m->data_offset + data_bytes;
-    if (expected > IVITI_MAX_FILE)
-        return iviti_log_fail(r->log, IVITI_ERROR_LIMIT,
-                              "the file takes %" PRIu64 " bytes; the limit is %" PRIu64, expected,
-                              IVITI_MAX_FILE);
     if (r->source->size < expected)
         return iviti_log_fail(r->log, IVITI_ERROR_TRUNCATED,
                               "the file has %" PRIu64 " bytes; its tensors go on to byte %" PRIu64,

@@ -358,6 +358,51 @@ static void test_memory_limit(void **state)
     fixture_free(&f);
 }
 
+/* Nothing of the size that a header describes is asked for before the file has that length. */
+static void test_cut_file_asks_for_nothing(void **state)
+{
+    (void)state;
+    iviti_geometry g = fixture_geometry(FIXTURE_VIT_TABLE);
+    model_fixture f = fixture_build(&g, 1);
+    f.size--;
+    counted c = { .fail_at = 0 };
+    const load_result r = load_counted(&f, &c, 0);
+    assert_int_equal(r.status, IVITI_ERROR_TRUNCATED);
+    assert_int_equal(c.calls, 1);
+    assert_int_equal(c.alive, 0);
+    fixture_free(&f);
+}
+
+/* A wrong value is only called damage if the rest of the file can be read. */
+static void test_failure_after_wrong_value(void **state)
+{
+    (void)state;
+    iviti_geometry g = fixture_geometry(FIXTURE_VIT_TABLE);
+    g.image_width = 252;
+    g.image_height = 256; /* longer than the temporary block */
+    g.preprocess.resize = 256;
+    g.stage[0].dim = 64;
+    char text[200];
+    assert_null(iviti_geometry_complete(&g, text, sizeof text));
+    model_fixture f = fixture_build(&g, 1);
+    f.image[edit_tensor(&f, &g, "embed.shift")] = 63;
+    bad_source s = { &f, 0, SIZE_MAX, 0, SIZE_MAX, 0 };
+    load_result r = load_badly(&s, f.size);
+    expect_clean(&r);
+    assert_int_equal(r.status, IVITI_ERROR_CHECKSUM);
+    assert_true(s.calls > 1);
+    s = (bad_source){ &f, 0, SIZE_MAX, 0, s.calls, 0 };
+    r = load_badly(&s, f.size);
+    expect_clean(&r);
+    assert_int_equal(r.status, IVITI_ERROR_IO);
+    fixture_seal(f.image, f.size);
+    s = (bad_source){ &f, 0, SIZE_MAX, 0, SIZE_MAX, 0 };
+    r = load_badly(&s, f.size);
+    expect_clean(&r);
+    assert_int_equal(r.status, IVITI_ERROR_RANGE);
+    fixture_free(&f);
+}
+
 /* A small file must not ask for much: damaged headers stay within the temporary block. */
 static void test_no_amplification(void **state)
 {
@@ -383,11 +428,17 @@ static void test_no_amplification(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_truncation),       cmocka_unit_test(test_header_flips),
-        cmocka_unit_test(test_data_flips),       cmocka_unit_test(test_gaps_are_zero),
-        cmocka_unit_test(test_sources),          cmocka_unit_test(test_claimed_lengths),
-        cmocka_unit_test(test_allocations),      cmocka_unit_test(test_memory_limit),
+        cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_header_flips),
+        cmocka_unit_test(test_data_flips),
+        cmocka_unit_test(test_gaps_are_zero),
+        cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_claimed_lengths),
+        cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_memory_limit),
         cmocka_unit_test(test_no_amplification),
+        cmocka_unit_test(test_cut_file_asks_for_nothing),
+        cmocka_unit_test(test_failure_after_wrong_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

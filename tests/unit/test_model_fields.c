@@ -323,6 +323,20 @@ static void test_order_and_repetition(void **state)
     }
 }
 
+/* Another number where the checksum is expected, and the checksum behind it. */
+static void test_checksum_first(void **state)
+{
+    (void)state;
+    const iviti_geometry g = edit_geometry(FIXTURE_VIT_TABLE);
+    model_fixture f = fixture_build(&g, 2);
+    uint8_t pair[30] = { 14 };
+    memcpy(pair + 8, "general.number", 14);
+    iviti_put_u32(pair + 22, 4);
+    edit_splice(&f, &g, 24, 0, pair, sizeof pair, 1);
+    edit_expect(&f, CORRUPT, "the first metadata pair");
+    fixture_free(&f);
+}
+
 /* A pair inserted before iviti.family. */
 static void try_pair(const uint8_t *pair, size_t bytes, iviti_status status, const char *word)
 {
@@ -528,7 +542,7 @@ static void test_floats_and_stages(void **state)
         const size_t begin = edit_pair(&f, counts[i].key, &bytes);
         const size_t head = strlen(counts[i].key) + 8 + 4 + 4;
         uint8_t pair[200] = { 0 };
-        memcpy(pair, f.image + begin, head);
+        memcpy(pair, f.image + begin, head + 8 + 4); /* the first element stays */
         iviti_put_u64(pair + head, counts[i].count);
         edit_splice(&f, &g, begin, bytes, pair, head + 8 + 4 * (size_t)counts[i].count, 0);
         edit_expect(&f, counts[i].status, "iviti.");
@@ -631,15 +645,35 @@ static void test_directory(void **state)
     fixture_free(&f);
 }
 
+/* A further dimension of 1 changes no number of elements, and is refused all the same. */
+static void test_ranks(void **state)
+{
+    (void)state;
+    const iviti_geometry g = edit_geometry(FIXTURE_VIT_TABLE);
+    static const char *const names[] = { "embed.bias", "embed.position", "block.0.join1.shift" };
+    for (size_t i = 0; i < 3; i++) {
+        model_fixture f = fixture_build(&g, 2);
+        const size_t at = edit_after(&f, names[i]);
+        const uint32_t rank = iviti_get_u32(f.image + at);
+        uint8_t one[8];
+        iviti_put_u64(one, 1);
+        iviti_put_u32(f.image + at, rank + 1);
+        edit_splice(&f, &g, at + 4 + 8 * rank, 0, one, sizeof one, 0);
+        edit_expect(&f, CORRUPT, "rank");
+        fixture_free(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vit_numbers),   cmocka_unit_test(test_swin_numbers),
-        cmocka_unit_test(test_fixed_header),  cmocka_unit_test(test_other_architectures),
-        cmocka_unit_test(test_missing_keys),  cmocka_unit_test(test_order_and_repetition),
-        cmocka_unit_test(test_foreign_pairs), cmocka_unit_test(test_types),
-        cmocka_unit_test(test_texts),         cmocka_unit_test(test_floats_and_stages),
-        cmocka_unit_test(test_label_rules),   cmocka_unit_test(test_directory),
+        cmocka_unit_test(test_vit_numbers),    cmocka_unit_test(test_swin_numbers),
+        cmocka_unit_test(test_fixed_header),   cmocka_unit_test(test_other_architectures),
+        cmocka_unit_test(test_missing_keys),   cmocka_unit_test(test_order_and_repetition),
+        cmocka_unit_test(test_foreign_pairs),  cmocka_unit_test(test_types),
+        cmocka_unit_test(test_texts),          cmocka_unit_test(test_floats_and_stages),
+        cmocka_unit_test(test_label_rules),    cmocka_unit_test(test_directory),
+        cmocka_unit_test(test_checksum_first), cmocka_unit_test(test_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

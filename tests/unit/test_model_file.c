@@ -324,6 +324,57 @@ static void test_description(void **state)
     close_kind(&o);
 }
 
+static size_t lines(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static size_t dense_bytes(size_t out, size_t in)
+{
+    const size_t padded = (out + 15) / 16 * 16;
+    return padded * ((in + 3) / 4 * 4) + 3 * lines(4 * padded);
+}
+
+static size_t block_bytes(const iviti_geometry *g, const iviti_stage *s)
+{
+    const size_t tokens = (size_t)s->window * s->window;
+    return 3 * dense_bytes(s->dim, s->dim) + dense_bytes(s->dim, s->dim) +
+           dense_bytes(s->hidden, s->dim) + dense_bytes(s->dim, s->hidden) +
+           2 * 3 * lines(4 * s->dim) + 2 * lines(8 * s->heads) +
+           (g->softmax_kind == IVITI_SOFTMAX_TABLE ? 256 : 1024) +
+           (g->gelu_kind == IVITI_GELU_TABLE ? (s->hidden + 63) / 64 * 256 : 0) +
+           s->heads * tokens * ((tokens + 15) / 16 * 16) * 4;
+}
+
+/* Not a line of memory more than the layers take. */
+static void test_memory_figure(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < FIXTURE_KINDS; kind++) {
+        opened o = open_kind((fixture_kind)kind);
+        const iviti_geometry *const g = &o.g;
+        size_t bytes = lines(sizeof(iviti_model)) + lines(g->depth * sizeof(iviti_block)) +
+                       lines((g->stages - 1) * sizeof(iviti_merge)) + lines(4 * g->classes) +
+                       lines(g->classes * strlen("class 0.")) + (g->pixel_table ? 768 : 0) +
+                       dense_bytes(g->stage[0].dim, g->patch * g->patch * 3);
+        if (g->family == IVITI_VIT)
+            bytes += lines((size_t)2 * iviti_stage_tokens(g, 0) * g->stage[0].dim);
+        else
+            bytes += 3 * lines(4 * g->stage[0].dim) + lines(8 * g->features);
+        for (uint32_t s = 0; s < g->stages; s++) {
+            const size_t dim = g->stage[s].dim;
+            bytes += g->stage[s].depth * block_bytes(g, &g->stage[s]);
+            if (s + 1 < g->stages)
+                bytes += 3 * lines(16 * dim) + dense_bytes(2 * dim, 4 * dim);
+        }
+        bytes += 3 * lines(4 * g->stage[g->stages - 1].dim) + dense_bytes(g->classes, g->features);
+        iviti_model_info info;
+        iviti_model_describe(o.m, &info);
+        assert_int_equal(info.memory, bytes + 64); /* to align the whole */
+        close_kind(&o);
+    }
+}
+
 static void test_labels(void **state)
 {
     (void)state;
@@ -487,9 +538,10 @@ static void test_visitor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_description),
-        cmocka_unit_test(test_labels),      cmocka_unit_test(test_file_and_memory),
-        cmocka_unit_test(test_wrong_paths), cmocka_unit_test(test_visitor),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_description),
+        cmocka_unit_test(test_labels),        cmocka_unit_test(test_file_and_memory),
+        cmocka_unit_test(test_wrong_paths),   cmocka_unit_test(test_visitor),
+        cmocka_unit_test(test_memory_figure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

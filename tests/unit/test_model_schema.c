@@ -93,6 +93,7 @@ static void test_vit_contradictions(void **state)
     }
     g = good;
     g.stages = 2;
+    g.stage[1] = (iviti_stage){ .depth = 1, .dim = 64, .heads = 2, .hidden = 64 };
     expect(g, IVITI_ERROR_CORRUPT);
     g.stages = 0;
     expect(g, IVITI_ERROR_CORRUPT);

@@ -121,6 +121,7 @@ static void test_refusals(void **state)
     assert_non_null(strstr(r.text, "embed.bias is missing"));
     char path[1000];
     temporary_path(path, sizeof path, "test_model_writer_missing.gguf");
+    remove(path);
     assert_false(model_writer_save(w, path, &r));
     assert_false(exists(path));
     free(values);
