@@ -12,6 +12,9 @@
 #ifdef IVITI_HAVE_X86
 #include <cpuid.h>
 #endif
+#if defined(IVITI_HAVE_ARM) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 static const struct {
     iviti_isa isa;
@@ -74,6 +77,58 @@ iviti_isa_set iviti_cpu_detect(void)
     if (subleaves >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) &&
         has(eax, LEAF7_1_EAX_AVXVNNI))
         set |= 1u << IVITI_ISA_AVXVNNI;
+    return set;
+}
+
+#elif defined(IVITI_HAVE_ARM)
+
+/* What the system says of the processor: bits of the auxiliary vector as Linux numbers them. Where
+ * there is no such vector, what the compiler was told to expect of it. */
+#ifdef __linux__
+#define CAP_CRC32   (1ul << 7)
+#define CAP_DOTPROD (1ul << 20)
+#define CAP2_I8MM   (1ul << 13)
+
+static bool has_dotprod(void)
+{
+    const unsigned long needs = CAP_CRC32 | CAP_DOTPROD;
+    return (getauxval(AT_HWCAP) & needs) == needs;
+}
+
+static bool has_i8mm(void)
+{
+    return (getauxval(AT_HWCAP2) & CAP2_I8MM) != 0;
+}
+#else
+static bool has_dotprod(void)
+{
+#if defined(__ARM_FEATURE_DOTPROD) && defined(__ARM_FEATURE_CRC32)
+    return true;
+#else
+    return false;
+#endif
+}
+
+static bool has_i8mm(void)
+{
+#ifdef __ARM_FEATURE_MATMUL_INT8
+    return true;
+#else
+    return false;
+#endif
+}
+#endif
+
+/* NEON is part of AArch64. Each set contains the one before. */
+iviti_isa_set iviti_cpu_detect(void)
+{
+    iviti_isa_set set = 1u << IVITI_ISA_REF | 1u << IVITI_ISA_NEON;
+
+    if (!has_dotprod())
+        return set;
+    set |= 1u << IVITI_ISA_DOTPROD;
+    if (has_i8mm())
+        set |= 1u << IVITI_ISA_I8MM;
     return set;
 }
 

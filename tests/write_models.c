@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * write_models FOLDER: one small random model of each fixture into the folder.
+ */
+#include "unit/model_fixture.h"
+
+int main(int argc, char **argv)
+{
+    static const char *const names[FIXTURE_KINDS] = { "vit-table", "vit-shift", "vit-distilled",
+                                                      "swin-table", "swin-shift" };
+    if (argc != 2) {
+        fprintf(stderr, "usage: write_models FOLDER\n");
+        return 2;
+    }
+    for (int kind = 0; kind < FIXTURE_KINDS; kind++) {
+        const iviti_geometry g = fixture_geometry((fixture_kind)kind);
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s.gguf", argv[1], names[kind]);
+        if (!fixture_model(&g, 1, path))
+            return 1;
+    }
+    return 0;
+}
