@@ -1,28 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * iviti-bench: how long one picture takes. The pixels are pseudo-random and always the same;
- * nothing in the engine depends on them. Decoding and resizing are not part of what is timed.
+ * iviti-bench: how long one picture takes, where the time goes, and what others need for a part of
+ * the same work. The pixels are pseudo-random and always the same; nothing in the engine depends on
+ * them. Decoding and resizing are not part of what is timed.
  */
+#include <float.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+#include "bench/layers.h"
+#include "bench/peers.h"
+#include "bench/timing.h"
 #include "common/clock.h"
 #include "common/json_out.h"
 #include "common/memory_use.h"
 #include "common/model_open.h"
 #include "common/options.h"
 #include "common/progress.h"
+#include "common/terminal.h"
 #include "iviti/iviti.h"
+#include "model/model.h"
 
-#define DEFAULT_RUNS 50
-#define MAX_RUNS     1000000
-#define LEAST_RUNS   5
-#define PATIENCE     10.0 /* seconds, where --runs is not given */
-#define WARM_UP_RUNS 2
+#define DEFAULT_RUNS       50
+#define MAX_RUNS           1000000
+#define LEAST_RUNS         5
+#define LEAST_RUNS_BESIDES 30   /* where peers take their turns */
+#define PATIENCE           10.0 /* seconds, where --runs is not given */
+#define WARM_UP_RUNS       2
+#define LOADS              5
+
+/* Threads that wait for work spin for a while before they sleep; a competitor whose turn begins must
+ * not have them beside it. */
+#define REST 0.02
 
 typedef struct settings {
     uint32_t runs; /* 0: chosen by the time that they take */
     int isa;
+    bool layers;
+    bool peers;
     common_options common;
 } settings;
 
@@ -34,8 +54,17 @@ static const option_spec OPTIONS[] = {
       .minimum = 1,
       .maximum = MAX_RUNS,
       .help = "Timed runs, after two that are not (default: 50, or what 10 seconds allow, at "
-              "least 5)." },
+              "least 5; at least 30 with --peers)." },
     OPTION_ISA(settings, isa),
+    { .name = "layers",
+      .kind = OPTION_FLAG,
+      .offset = offsetof(settings, layers),
+      .help = "Show besides where the time of a run on one thread goes, operator by operator." },
+    { .name = "peers",
+      .kind = OPTION_FLAG,
+      .offset = offsetof(settings, peers),
+      .help = "Time oneDNN besides, turn by turn, doing nothing but the matrix products of the "
+              "same model, with as many threads and no instruction set beyond the model's." },
 };
 
 static const char *const USAGE[] = { "[options] MODEL", NULL };
@@ -43,9 +72,17 @@ static const char *const OPERANDS[] = { "MODEL", NULL };
 
 static const option_example EXAMPLES[] = {
     { "iviti-bench --threads 1 deit_tiny.gguf", "One thread on the best instruction set." },
+    { "iviti-bench --threads 1 --layers --peers deit_tiny.gguf",
+      "Where the time goes, and how near that is to the matrix products alone." },
     { "iviti-bench --json --isa avx2 --runs 200 deit_tiny.gguf",
       "JSON for a script, with kernels that every x86-64 processor since 2013 has." },
 };
+
+typedef struct peer_time {
+    const char *name;
+    double median; /* seconds */
+    double fastest;
+} peer_time;
 
 typedef struct result {
     const char *path;
@@ -54,18 +91,16 @@ typedef struct result {
     uint32_t runs;
     double median; /* seconds */
     double fastest;
-    double load; /* until the session is ready */
-    uint64_t macs;
-    uint64_t resident; /* bytes */
+    double load;       /* the median of several */
+    double session;    /* to create one, likewise */
+    uint64_t macs;     /* of the model as it is defined: what peers do */
+    uint64_t resident; /* bytes, before peers are loaded */
+    bool profiled;     /* `profile` holds what a run computes, and its times with --layers */
+    layer_profile profile;
+    size_t peers;
+    peer_time peer[PEERS_MAX];
+    char engine[128]; /* the peers' own words */
 } result;
-
-static int compare_seconds(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
 
 /* xorshift32, the same bytes on every machine. */
 static void fill_pixels(uint8_t *pixels, size_t bytes)
@@ -80,81 +115,237 @@ static void fill_pixels(uint8_t *pixels, size_t bytes)
     }
 }
 
-/* Times the runs into `seconds` (room for `limit`) and returns how many there were; 0 and a
- * sentence on failure. */
-static uint32_t time_runs(iviti_session *session, const iviti_image *pixels, const settings *s,
-                          double *seconds, uint32_t limit, report *r)
-{
-    progress p;
-    uint32_t runs = 0;
-    bool good = true;
+/* ---- load -------------------------------------------------------------------------------------- */
 
-    progress_start(&p, "timing", limit, s->common.quiet);
-    for (uint32_t i = 0; i < WARM_UP_RUNS && good; i++) {
-        good = iviti_session_run_pixels(session, pixels) == IVITI_OK;
-    }
-    const double started = clock_seconds();
-    while (runs < limit && good) {
-        const double before = clock_seconds();
-        good = iviti_session_run_pixels(session, pixels) == IVITI_OK;
-        const double after = clock_seconds();
-        seconds[runs++] = after - before;
-        progress_set(&p, runs);
-        if (s->runs == 0 && runs >= LEAST_RUNS && after - started > PATIENCE) {
-            break;
-        }
-    }
-    progress_end(&p);
-    if (!good) {
-        (void)report_fail(r, "the model refuses %u x %u pixels", (unsigned)pixels->width,
-                          (unsigned)pixels->height);
-        return 0;
-    }
-    return runs;
+/* A second load must pay for its pages as the first of a program does. */
+static void return_memory_at_once(void)
+{
+#if defined(__GLIBC__)
+    (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+#endif
 }
 
-static bool measure(iviti_session *session, const iviti_model_info *info, const settings *s,
+/* Loads once to have the file in the page cache, then several times; the last model and session are
+ * the caller's, NULL on failure. */
+static void open_all(const char *path, const settings *s, result *out, iviti_model **model,
+                     iviti_session **session, report *r)
+{
+    double loads[LOADS + 1], sessions[LOADS + 1];
+
+    *model = NULL;
+    *session = NULL;
+    for (int i = 0; i <= LOADS; i++) {
+        iviti_session_free(*session);
+        iviti_model_free(*model);
+        *session = NULL;
+        const double started = clock_seconds();
+        *model = model_open(path, r);
+        const double loaded = clock_seconds();
+        if (*model == NULL) {
+            return;
+        }
+        *session = session_open(*model, out->threads, isa_from_choice(s->isa), r);
+        sessions[i] = clock_seconds() - loaded;
+        loads[i] = loaded - started;
+        if (*session == NULL) {
+            return;
+        }
+    }
+    out->load = timing_median(loads + 1, LOADS);
+    out->session = timing_median(sessions + 1, LOADS);
+}
+
+/* ---- runs -------------------------------------------------------------------------------------- */
+
+typedef struct own_work {
+    iviti_session *session;
+    iviti_image pixels;
+} own_work;
+
+static bool run_own(void *context)
+{
+    const own_work *const w = context;
+
+    return iviti_session_run_pixels(w->session, &w->pixels) == IVITI_OK;
+}
+
+typedef struct peer_work {
+    peers *all;
+    size_t index;
+} peer_work;
+
+static bool run_peer(void *context)
+{
+    const peer_work *const w = context;
+
+    return peer_run(w->all, w->index);
+}
+
+static timing_plan plan_of(const settings *s, unsigned threads)
+{
+    timing_plan plan = { .rounds = s->runs, .least = s->runs, .patience = DBL_MAX };
+
+    if (s->runs == 0) {
+        plan.rounds = DEFAULT_RUNS;
+        plan.least = s->peers ? LEAST_RUNS_BESIDES : LEAST_RUNS;
+        plan.patience = PATIENCE;
+    }
+    plan.rest = s->peers && threads > 1 ? REST : 0;
+    return plan;
+}
+
+/* Times the model, and the peers (NULL: none) in turn with it. `seconds` has room for all. */
+static bool compete(own_work *own, peers *others, const settings *s, double *seconds, result *out,
+                    report *r)
+{
+    const timing_plan plan = plan_of(s, out->threads);
+    contestant all[1 + PEERS_MAX] = { { .run = run_own, .context = own, .seconds = seconds } };
+    peer_work work[PEERS_MAX];
+    progress p;
+
+    out->peers = others != NULL ? peers_count(others) : 0;
+    for (size_t i = 0; i < out->peers; i++) {
+        work[i] = (peer_work){ others, i };
+        all[1 + i] = (contestant){ .run = run_peer,
+                                   .context = &work[i],
+                                   .seconds = seconds + (1 + i) * plan.rounds };
+    }
+    progress_start(&p, "timing", plan.rounds, s->common.quiet);
+    out->runs = timing_rounds(all, 1 + out->peers, &plan, &p);
+    progress_end(&p);
+    if (out->runs == 0) {
+        return report_fail(r, "the model refuses %u x %u pixels%s", (unsigned)own->pixels.width,
+                           (unsigned)own->pixels.height,
+                           out->peers > 0 ? ", or oneDNN cannot run its products" : "");
+    }
+    out->median = all[0].median;
+    out->fastest = all[0].fastest;
+    for (size_t i = 0; i < out->peers; i++) {
+        out->peer[i] = (peer_time){ peer_name(others, i), all[1 + i].median, all[1 + i].fastest };
+    }
+    return true;
+}
+
+static bool measure_beside(own_work *own, const iviti_model *model, const settings *s,
+                           result *out, report *r)
+{
+    const size_t rounds = plan_of(s, out->threads).rounds;
+    double *const seconds = calloc((1 + PEERS_MAX) * rounds, sizeof(*seconds));
+    peers *others = NULL;
+    product_list products;
+    bool good = seconds != NULL;
+
+    if (!good) {
+        (void)report_fail(r, "no memory for %zu times", (1 + PEERS_MAX) * rounds);
+    } else if (s->peers) {
+        products_of(&model->geometry, &products);
+        others = peers_open(&products, out->threads, out->isa, r);
+        good = others != NULL;
+        if (good) {
+            snprintf(out->engine, sizeof(out->engine), "%s", peers_describe(others));
+        }
+    }
+    good = good && compete(own, others, s, seconds, out, r);
+    peers_close(others);
+    free(seconds);
+    return good;
+}
+
+/* With --layers as many runs as the model had; for the peers' sake one, to count. */
+static bool profile(const own_work *own, const iviti_model *model, const settings *s, result *out,
+                    report *r)
+{
+    const uint32_t runs = s->layers ? out->runs : 1;
+    progress p;
+
+    progress_start(&p, "timing layers", runs, s->common.quiet);
+    out->profiled = layers_measure(model, isa_from_choice(s->isa), &own->pixels, runs,
+                                   &out->profile, &p, r);
+    progress_end(&p);
+    return out->profiled;
+}
+
+static bool measure(const iviti_model *model, iviti_session *session, const settings *s,
                     result *out, report *r)
 {
-    const uint32_t limit = s->runs != 0 ? s->runs : DEFAULT_RUNS;
-    const size_t row = (size_t)info->image_width * 3;
-    uint8_t *const pixels = malloc(row * info->image_height);
-    double *const seconds = calloc(limit, sizeof(*seconds));
-    bool good = false;
+    iviti_model_info info;
 
-    if (pixels == NULL || seconds == NULL) {
-        (void)report_fail(r, "no memory for the pixels and %u times", (unsigned)limit);
-    } else {
-        fill_pixels(pixels, row * info->image_height);
-        const iviti_image image = { pixels, info->image_width, info->image_height, (ptrdiff_t)row };
-        out->runs = time_runs(session, &image, s, seconds, limit, r);
-        good = out->runs > 0;
+    iviti_model_describe(model, &info);
+    const size_t row = (size_t)info.image_width * 3;
+    uint8_t *const pixels = malloc(row * info.image_height);
+    own_work own = { session, { pixels, info.image_width, info.image_height, (ptrdiff_t)row } };
+    bool good = pixels != NULL;
+
+    if (!good) {
+        return report_fail(r, "no memory for %u x %u pixels", (unsigned)info.image_width,
+                           (unsigned)info.image_height);
     }
-    if (good) {
-        qsort(seconds, out->runs, sizeof(*seconds), compare_seconds);
-        out->median = (seconds[(out->runs - 1) / 2] + seconds[out->runs / 2]) / 2;
-        out->fastest = seconds[0];
-        out->resident = memory_use_peak();
+    out->macs = info.macs;
+    out->isa = iviti_session_isa(session);
+    fill_pixels(pixels, row * info.image_height);
+    for (int i = 0; i < WARM_UP_RUNS; i++) {
+        (void)run_own(&own); /* a failure shows again when it is timed */
     }
-    free(seconds);
+    out->resident = memory_use_peak();
+    good = measure_beside(&own, model, s, out, r);
+    if (good && (s->layers || s->peers)) {
+        good = profile(&own, model, s, out, r);
+    }
     free(pixels);
     return good;
 }
 
-/* ---- results
- * --------------------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------------------- */
 
-static double gmac(const result *b)
+static double per_second(uint64_t macs, double seconds)
 {
-    return (double)b->macs / 1e9;
+    return seconds > 0 ? (double)macs / 1e9 / seconds : 0;
 }
 
-static double gmac_per_second(const result *b)
+static double ratio(double a, double b)
 {
-    return b->median > 0 ? gmac(b) / b->median : 0;
+    return b > 0 ? a / b : 0;
 }
 
-static void print_json(const result *b)
+static void print_json_peers(json_out *j, const result *b)
+{
+    json_put_array(j, "peers");
+    for (size_t i = 0; i < b->peers; i++) {
+        const peer_time *const p = &b->peer[i];
+        json_put_object(j, NULL);
+        json_put_text(j, "name", p->name);
+        json_put_fixed(j, "median_ms", p->median * 1e3, 4);
+        json_put_fixed(j, "min_ms", p->fastest * 1e3, 4);
+        json_put_fixed(j, "gmac_per_s", per_second(b->macs, p->median), 3);
+        json_put_fixed(j, "ratio", ratio(b->median, p->median), 4);
+        json_put_end(j);
+    }
+    json_put_end(j);
+    json_put_text(j, "peers_engine", b->engine);
+}
+
+static void print_json_layers(json_out *j, const layer_profile *profile)
+{
+    json_put_array(j, "layers");
+    for (int i = 0; i < LAYERS; i++) {
+        const layer_use *const use = &profile->layer[i];
+        if (use->calls == 0 && i != LAYER_OTHER) {
+            continue;
+        }
+        json_put_object(j, NULL);
+        json_put_text(j, "name", use->name);
+        json_put_fixed(j, "ms", use->seconds * 1e3, 4);
+        json_put_fixed(j, "share", use->share, 4);
+        json_put_fixed(j, "gmac_per_s", per_second(use->macs, use->seconds), 3);
+        json_put_unsigned(j, "calls", use->calls);
+        json_put_end(j);
+    }
+    json_put_end(j);
+    json_put_fixed(j, "layers_ms", profile->seconds * 1e3, 4);
+    json_put_fixed(j, "resize_ms", profile->fit * 1e3, 4);
+}
+
+static bool print_json(const result *b, const settings *s)
 {
     json_out j = json_out_to(stdout);
 
@@ -165,12 +356,22 @@ static void print_json(const result *b)
     json_put_unsigned(&j, "runs", b->runs);
     json_put_fixed(&j, "median_ms", b->median * 1e3, 4);
     json_put_fixed(&j, "min_ms", b->fastest * 1e3, 4);
-    json_put_fixed(&j, "gmac", gmac(b), 6);
-    json_put_fixed(&j, "gmac_per_s", gmac_per_second(b), 3);
+    json_put_fixed(&j, "gmac", (double)b->macs / 1e9, 6);
+    json_put_fixed(&j, "gmac_per_s", per_second(b->macs, b->median), 3);
     json_put_fixed(&j, "rss_mb", (double)b->resident / 1e6, 2);
     json_put_fixed(&j, "load_ms", b->load * 1e3, 3);
+    json_put_fixed(&j, "session_ms", b->session * 1e3, 3);
+    if (b->profiled) {
+        json_put_fixed(&j, "computed_gmac", (double)b->profile.macs / 1e9, 6);
+    }
+    if (s->peers) {
+        print_json_peers(&j, b);
+    }
+    if (s->layers) {
+        print_json_layers(&j, &b->profile);
+    }
     json_put_end(&j);
-    (void)json_put_line(&j);
+    return json_put_line(&j);
 }
 
 static void print_people(const result *b)
@@ -182,39 +383,99 @@ static void print_people(const result *b)
            b->threads == 1 ? "" : "s", (unsigned)b->runs);
     printf("  median   %10.3f ms\n", b->median * 1e3);
     printf("  fastest  %10.3f ms\n", b->fastest * 1e3);
-    printf("  work     %10.3f GMAC, %.1f GMAC/s\n", gmac(b), gmac_per_second(b));
+    printf("  work     %10.3f GMAC, %.1f GMAC/s\n", (double)b->macs / 1e9,
+           per_second(b->macs, b->median));
     printf("  memory   %10.1f MB at most\n", (double)b->resident / 1e6);
-    printf("  load     %10.3f ms\n", b->load * 1e3);
+    printf("  load     %10.3f ms, and %.3f ms for a session\n", b->load * 1e3, b->session * 1e3);
+}
+
+static void print_peers(const result *b)
+{
+    printf("\n  beside it, turn by turn       median     fastest     GMAC/s  this model takes\n");
+    for (size_t i = 0; i < b->peers; i++) {
+        const peer_time *const p = &b->peer[i];
+        printf("  %-22s %10.3f ms %8.3f ms %8.1f  %13.3fx\n", p->name, p->median * 1e3,
+               p->fastest * 1e3, per_second(b->macs, p->median), ratio(b->median, p->median));
+    }
+    printf("  %s, %u thread%s: the matrix products alone, all %.3f GMAC of the model;\n"
+           "  a run of the library computes %.3f GMAC of them (%.1f %%) and everything else.\n",
+           b->engine, b->threads, b->threads == 1 ? "" : "s", (double)b->macs / 1e9,
+           (double)b->profile.macs / 1e9, 100 * ratio((double)b->profile.macs, (double)b->macs));
+}
+
+/* A bar of up to `columns` for a share of the largest, in eighths where the terminal can. */
+static void print_bar(double part, int columns)
+{
+    static const char *const EIGHTHS[] = { "", "\u258f", "\u258e", "\u258d",
+                                           "\u258c", "\u258b", "\u258a", "\u2589" };
+    const bool utf8 = terminal_utf8();
+    const int eighths = (int)(part * columns * 8 + 0.5);
+
+    for (int i = 0; i < (utf8 ? eighths / 8 : (eighths + 4) / 8); i++) {
+        fputs(utf8 ? "\u2588" : "#", stdout);
+    }
+    if (utf8) {
+        fputs(EIGHTHS[eighths % 8], stdout);
+    }
+}
+
+#define LAYER_COLUMNS 46 /* before the bar */
+#define BAR_COLUMNS   40 /* at most */
+
+static void print_layers(const layer_profile *profile)
+{
+    const int room = terminal_width(stdout) - LAYER_COLUMNS - 1;
+    const int columns = room < 8 ? 8 : room > BAR_COLUMNS ? BAR_COLUMNS : room;
+    double largest = 0;
+
+    for (int i = 0; i < LAYERS; i++) {
+        largest = profile->layer[i].share > largest ? profile->layer[i].share : largest;
+    }
+    printf("\n  layer, on one thread   ms     share    GMAC/s\n");
+    for (int i = 0; i < LAYERS; i++) {
+        const layer_use *const use = &profile->layer[i];
+        if (use->calls == 0 && i != LAYER_OTHER) {
+            continue;
+        }
+        printf("  %-12s %12.4f %7.1f %%", use->name, use->seconds * 1e3, 100 * use->share);
+        if (use->macs > 0) {
+            printf(" %9.1f  ", per_second(use->macs, use->seconds));
+        } else {
+            printf(" %9s  ", "");
+        }
+        print_bar(ratio(use->share, largest), columns);
+        putchar('\n');
+    }
+    printf("  a run with its clocks: %.4f ms, %.3f GMAC; to resize a picture of %u x %u: %.4f ms\n",
+           profile->seconds * 1e3, (double)profile->macs / 1e9, (unsigned)LAYERS_PICTURE_WIDTH,
+           (unsigned)LAYERS_PICTURE_HEIGHT, profile->fit * 1e3);
 }
 
 static int run(const option_program *program, const settings *s, const char *path)
 {
     report r = { "" };
-    iviti_model_info info;
     result b = { .path = path, .threads = options_threads(&s->common) };
+    iviti_model *model;
+    iviti_session *session;
 
-    const double before = clock_seconds();
-    iviti_model *const model = model_open(path, &r);
-    if (model == NULL) {
-        return options_failed(program, &r);
-    }
-    iviti_model_describe(model, &info);
-    b.macs = info.macs;
-    iviti_session *const session = session_open(model, b.threads, isa_from_choice(s->isa), &r);
-    b.load = clock_seconds() - before;
-    const bool good = session != NULL && measure(session, &info, s, &b, &r);
-    if (good) {
-        b.isa = iviti_session_isa(session);
-    }
+    return_memory_at_once();
+    open_all(path, s, &b, &model, &session, &r);
+    const bool good = session != NULL && measure(model, session, s, &b, &r);
     iviti_session_free(session);
     iviti_model_free(model);
     if (!good) {
         return options_failed(program, &r);
     }
     if (s->common.json) {
-        print_json(&b);
+        (void)print_json(&b, s); /* options_finish sees what could not be written */
     } else {
         print_people(&b);
+        if (s->peers) {
+            print_peers(&b);
+        }
+        if (s->layers) {
+            print_layers(&b.profile);
+        }
     }
     return options_finish(program, EXIT_DONE);
 }

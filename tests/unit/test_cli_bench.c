@@ -11,7 +11,7 @@
 
 #define KEYS                                                                                       \
     "model", "isa", "threads", "runs", "median_ms", "min_ms", "gmac", "gmac_per_s", "rss_mb",      \
-        "load_ms"
+        "load_ms", "session_ms"
 
 static void figures_fit_together(void **state)
 {
@@ -41,6 +41,7 @@ static void figures_fit_together(void **state)
     assert_true(rate * median / 1e3 > 0.5 * gmac && rate * median / 1e3 < 1.5 * gmac);
     assert_true(cli_number(object, "rss_mb") > 0.5);
     assert_true(cli_number(object, "load_ms") > 0);
+    assert_true(cli_number(object, "session_ms") > 0);
     json_decref(object);
     cli_free(&result);
 }

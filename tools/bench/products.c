@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A network's products follow from its geometry alone. Nothing is left out: the library's own run
+ * skips what the head does not read, a model as it is defined does not.
+ */
+#include "bench/products.h"
+
+static void add(product_list *list, product p)
+{
+    list->item[list->count++] = p;
+}
+
+static void add_dense(product_list *list, uint32_t rows, uint32_t in, uint32_t out)
+{
+    add(list, (product){ 1, rows, in, out, true });
+}
+
+static void add_block(product_list *list, const iviti_stage *s, uint32_t tokens)
+{
+    const uint32_t seen = s->window != 0 ? s->window * s->window : tokens;
+    const uint32_t head_dim = s->dim / s->heads;
+    const uint32_t heads = tokens / seen * s->heads; /* of all windows */
+
+    add_dense(list, tokens, s->dim, 3 * s->dim);
+    add(list, (product){ heads, seen, head_dim, seen, false });
+    add(list, (product){ heads, seen, seen, head_dim, false });
+    add_dense(list, tokens, s->dim, s->dim);
+    add_dense(list, tokens, s->dim, s->hidden);
+    add_dense(list, tokens, s->hidden, s->dim);
+}
+
+void products_of(const iviti_geometry *g, product_list *list)
+{
+    const iviti_stage *const first = &g->stage[0];
+
+    list->count = 0;
+    add_dense(list, first->grid_width * first->grid_height, g->patch * g->patch * 3, first->dim);
+    for (uint32_t i = 0; i < g->stages; i++) {
+        const iviti_stage *const s = &g->stage[i];
+        for (uint32_t j = 0; j < s->depth; j++) {
+            add_block(list, s, iviti_stage_tokens(g, i));
+        }
+        if (i + 1 < g->stages) {
+            add_dense(list, iviti_stage_tokens(g, i + 1), 4 * s->dim, g->stage[i + 1].dim);
+        }
+    }
+    add_dense(list, 1, g->features, g->classes);
+}
+
+uint64_t product_macs(const product *p)
+{
+    return (uint64_t)p->batch * p->rows * p->inner * p->columns;
+}
+
+uint64_t products_macs(const product_list *list)
+{
+    uint64_t macs = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        macs += product_macs(&list->item[i]);
+    }
+    return macs;
+}
