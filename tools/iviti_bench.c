@@ -34,8 +34,8 @@
 #define WARM_UP_RUNS       2
 #define LOADS              5
 
-/* Threads that wait for work spin for a while before they sleep; a competitor whose turn begins must
- * not have them beside it. */
+/* Threads that wait for work spin for a while before they sleep; a competitor whose turn begins
+ * must not have them beside it. */
 #define REST 0.02
 
 typedef struct settings {
@@ -115,7 +115,7 @@ static void fill_pixels(uint8_t *pixels, size_t bytes)
     }
 }
 
-/* ---- load -------------------------------------------------------------------------------------- */
+/* ---- load ---------------------------------------------------------------------------------- */
 
 /* A second load must pay for its pages as the first of a program does. */
 static void return_memory_at_once(void)
@@ -155,7 +155,7 @@ static void open_all(const char *path, const settings *s, result *out, iviti_mod
     out->session = timing_median(sessions + 1, LOADS);
 }
 
-/* ---- runs -------------------------------------------------------------------------------------- */
+/* ---- runs ---------------------------------------------------------------------------------- */
 
 typedef struct own_work {
     iviti_session *session;
@@ -226,8 +226,8 @@ static bool compete(own_work *own, peers *others, const settings *s, double *sec
     return true;
 }
 
-static bool measure_beside(own_work *own, const iviti_model *model, const settings *s,
-                           result *out, report *r)
+static bool measure_beside(own_work *own, const iviti_model *model, const settings *s, result *out,
+                           report *r)
 {
     const size_t rounds = plan_of(s, out->threads).rounds;
     double *const seconds = calloc((1 + PEERS_MAX) * rounds, sizeof(*seconds));
@@ -259,8 +259,8 @@ static bool profile(const own_work *own, const iviti_model *model, const setting
     progress p;
 
     progress_start(&p, "timing layers", runs, s->common.quiet);
-    out->profiled = layers_measure(model, isa_from_choice(s->isa), &own->pixels, runs,
-                                   &out->profile, &p, r);
+    out->profiled =
+        layers_measure(model, isa_from_choice(s->isa), &own->pixels, runs, &out->profile, &p, r);
     progress_end(&p);
     return out->profiled;
 }
@@ -295,7 +295,7 @@ static bool measure(const iviti_model *model, iviti_session *session, const sett
     return good;
 }
 
-/* ---- results ----------------------------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------------------------- */
 
 static double per_second(uint64_t macs, double seconds)
 {
@@ -406,7 +406,7 @@ static void print_peers(const result *b)
 /* A bar of up to `columns` for a share of the largest, in eighths where the terminal can. */
 static void print_bar(double part, int columns)
 {
-    static const char *const EIGHTHS[] = { "", "\u258f", "\u258e", "\u258d",
+    static const char *const EIGHTHS[] = { "",       "\u258f", "\u258e", "\u258d",
                                            "\u258c", "\u258b", "\u258a", "\u2589" };
     const bool utf8 = terminal_utf8();
     const int eighths = (int)(part * columns * 8 + 0.5);

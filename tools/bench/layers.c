@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A kernel knows its layer by the address of the weights it is given: they are members of the model.
+ * A kernel knows its layer by the address of the weights it is given: they are members of the
+ * model.
  */
 #include "bench/layers.h"
 
@@ -41,7 +42,7 @@ static struct {
     uint32_t calls[LAYERS];
 } now;
 
-/* ---- which layer ------------------------------------------------------------------------------ */
+/* ---- which layer --------------------------------------------------------------------------- */
 
 typedef struct member {
     size_t offset;
@@ -98,7 +99,7 @@ static layer layer_of(const void *weights)
     return found;
 }
 
-/* ---- kernels that read the clock -------------------------------------------------------------- */
+/* ---- kernels that read the clock ----------------------------------------------------------- */
 
 static void count(layer which, double started, uint64_t macs)
 {
@@ -221,7 +222,7 @@ static void put_clocks(iviti_session *session)
     k->shift_gelu = timed_shift_gelu;
 }
 
-/* ---- runs ------------------------------------------------------------------------------------- */
+/* ---- runs ---------------------------------------------------------------------------------- */
 
 /* Times of `runs` runs: first those of whole runs, then those of each layer. */
 typedef struct samples {

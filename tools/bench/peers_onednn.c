@@ -73,7 +73,7 @@ typedef struct step {
 typedef struct peer {
     const char *name;
     dnnl_data_type_t left, right, result;
-    step *steps; /* (products) */
+    step *steps;    /* (products) */
     uint8_t *block; /* shared activations, scratch, then every layer's weights */
 } peer;
 
@@ -91,7 +91,7 @@ static const peer PEERS[PEERS_MAX] = {
     { .name = "onednn-f32-gemm", .left = dnnl_f32, .right = dnnl_f32, .result = dnnl_f32 },
 };
 
-/* ---- the library ------------------------------------------------------------------------------ */
+/* ---- the library --------------------------------------------------------------------------- */
 
 /* dlsym gives a pointer to an object for what is a function; POSIX vouches for the bytes. */
 static bool find(void *library, const char *name, void *function, report *r)
@@ -179,7 +179,7 @@ static bool good(dnnl_status_t status, const char *what, report *r)
     return true;
 }
 
-/* ---- preparation ------------------------------------------------------------------------------ */
+/* ---- preparation --------------------------------------------------------------------------- */
 
 static bool describe_matrix(const onednn *d, dnnl_memory_desc_t *matrix, const product *p,
                             uint32_t rows, uint32_t columns, dnnl_data_type_t type, bool any,
@@ -190,9 +190,9 @@ static bool describe_matrix(const onednn *d, dnnl_memory_desc_t *matrix, const p
     const bool batched = p->batch > 1;
     const dnnl_format_tag_t tag = any ? dnnl_format_tag_any : batched ? dnnl_abc : dnnl_ab;
 
-    return good(d->memory_desc_init_by_tag(matrix, batched ? 3 : 2, batched ? stack : flat, type,
-                                           tag),
-                "describe a matrix", r);
+    return good(
+        d->memory_desc_init_by_tag(matrix, batched ? 3 : 2, batched ? stack : flat, type, tag),
+        "describe a matrix", r);
 }
 
 static const dnnl_query_t QUERIES[OPERANDS] = { dnnl_query_src_md, dnnl_query_weights_md,
@@ -324,7 +324,7 @@ static bool place_operands(const peers *all, const product_list *products, peer 
     return true;
 }
 
-/* ---- the interface ---------------------------------------------------------------------------- */
+/* ---- the interface ------------------------------------------------------------------------- */
 
 static bool prepare(peers *all, const product_list *products, unsigned threads, iviti_isa isa,
                     report *r)
@@ -333,8 +333,8 @@ static bool prepare(peers *all, const product_list *products, unsigned threads, 
 
     if (!load(d, threads, isa, r) ||
         !good(d->engine_create(&all->engine, dnnl_cpu, 0), "create an engine", r) ||
-        !good(d->stream_create(&all->stream, all->engine, dnnl_stream_in_order),
-              "create a stream", r)) {
+        !good(d->stream_create(&all->stream, all->engine, dnnl_stream_in_order), "create a stream",
+              r)) {
         return false;
     }
     const dnnl_version_t *const version = d->version();
