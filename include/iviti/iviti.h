@@ -145,6 +145,7 @@ typedef struct iviti_session_options {
     iviti_log log;             /* default: none */
     size_t max_memory;         /* refuse to need more; 0: no limit */
     unsigned threads;          /* 1 to 64; 0: 1. Threads beyond the first belong to the session */
+    unsigned batch;            /* pictures that may run together, 1 to 64; 0: 1 */
     iviti_isa isa;             /* at most this instruction set */
 } iviti_session_options;
 
@@ -244,16 +245,26 @@ IVITI_API iviti_status iviti_session_run(iviti_session *session, const iviti_ima
 /* Runs the network on pixels that already have the model's width and height. */
 IVITI_API iviti_status iviti_session_run_pixels(iviti_session *session, const iviti_image *pixels);
 
+/* Runs `count` pictures together, 1 to options.batch: fewer meetings of the threads for each picture,
+ * and the same bits as one by one. Where one picture is refused none runs, and the results of the
+ * last run stay. Returns IVITI_OK, ARGUMENT or IMAGE_SIZE. */
+IVITI_API iviti_status iviti_session_run_batch(iviti_session *session, const iviti_image *images,
+                                               size_t count);
+
 /* ---- results of the last run ---------------------------------------------------------------- */
 
-/* int32 logits (classes), all at one scale; NULL before the first run. Valid until the next run. */
+/* Pictures of the last run; 0 before the first. */
+IVITI_API size_t iviti_session_count(const iviti_session *session);
+
+/* int32 logits (count, classes), all at one scale; NULL before the first run. Valid until the next. */
 IVITI_API const int32_t *iviti_session_logits(const iviti_session *session);
 
-/* s8 features (info.features) that enter the classifier; NULL before the first run. Their scale
- * differs from channel to channel but is the same for every picture. */
+/* s8 features (count, info.features) that enter the classifier; NULL before the first run. Their
+ * scale differs from channel to channel but is the same for every picture. */
 IVITI_API const int8_t *iviti_session_features(const iviti_session *session);
 
-/* RGB8 pixels (image_height, image_width, 3) that entered the network; NULL before the first run. */
+/* RGB8 pixels (count, image_height, image_width, 3) that entered the network; NULL before the first
+ * run. */
 IVITI_API const uint8_t *iviti_session_pixels(const iviti_session *session);
 
 typedef struct iviti_class {
@@ -262,12 +273,16 @@ typedef struct iviti_class {
     uint32_t probability; /* softmax over all classes, in units of 2^-16 */
 } iviti_class;
 
-/* The `count` most likely classes, best first, ties to the lower index.
+/* The `count` most likely classes of the first picture, best first, ties to the lower index.
  * [out] top      (count) entries; those beyond the number of classes stay untouched
  * [out] written  how many were written; may be NULL
  * Returns IVITI_OK, ARGUMENT or STATE. */
 IVITI_API iviti_status iviti_session_top(const iviti_session *session, size_t count,
                                          iviti_class *top, size_t *written);
+
+/* The same of picture `picture` of a batch, counted from 0. */
+IVITI_API iviti_status iviti_session_top_of(const iviti_session *session, size_t picture,
+                                            size_t count, iviti_class *top, size_t *written);
 
 #ifdef __cplusplus
 }

@@ -48,7 +48,7 @@ static source stream_rows(const iviti_session *s, uint32_t stage, size_t first, 
 }
 
 void iviti_block_project(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
-                         iviti_rows rows, iviti_rows queries, const uint32_t *window_map)
+                         iviti_rows rows, const uint32_t *window_map)
 {
     const iviti_kernels *k = &s->kernels;
     const size_t stride = iviti_row_stride(s->model->geometry.stage[stage].dim);
@@ -57,12 +57,9 @@ void iviti_block_project(iviti_session *s, const iviti_block *b, uint32_t stage,
     const iviti_head_panels values = values_of(s, stage, parity);
     uint8_t *normed = s->buffers.normed + rows.first * stride;
 
-    if (!rows.count) /* more threads than rows: queries are among the rows */
+    if (!rows.count) /* more threads than rows */
         return;
     k->norm_s8(&b->norm1, in.stream, in.stride, in.map, rows.count, normed, stride);
-    if (queries.count)
-        k->dense_s8(&b->query, s->buffers.normed + queries.first * stride, stride, queries.count,
-                    s->buffers.query + queries.first * stride, stride);
     k->dense_keys(&b->key, normed, stride, rows.first, rows.count, &keys);
     k->dense_values(&b->value, normed, stride, rows.first, rows.count, &values);
 }
@@ -85,46 +82,50 @@ static iviti_attention attention_of(const iviti_block *b, const iviti_geometry *
     };
 }
 
+/* The rows of one head, window by window. */
+static void attend_head(iviti_session *s, iviti_attention *a, iviti_rows rows, uint32_t head,
+                        const iviti_head_panels *keys, const iviti_head_panels *values,
+                        size_t stride, const uint8_t *region, void *scratch)
+{
+    size_t count = 0;
+
+    for (size_t row = rows.first; row < rows.first + rows.count; row += count) {
+        const size_t window = row / keys->tokens, token = row % keys->tokens;
+        const size_t left = rows.first + rows.count - row;
+        const size_t block = window * keys->heads + head;
+        const size_t at = row * stride + head * keys->head_dim;
+
+        count = keys->tokens - token < left ? keys->tokens - token : left;
+        a->region = region ? region + window * keys->tokens : NULL;
+        s->kernels.attention(a, s->buffers.query + at, stride, token, count,
+                             keys->panels + block * keys->block,
+                             values->panels + block * values->block, s->buffers.attended + at,
+                             stride, scratch);
+    }
+}
+
 void iviti_block_attend(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
-                        iviti_rows queries, const uint8_t *region, unsigned thread)
+                        iviti_rows rows, const uint8_t *region, const uint32_t *window_map,
+                        unsigned thread)
 {
     const iviti_geometry *g = &s->model->geometry;
     const size_t stride = iviti_row_stride(g->stage[stage].dim);
-    const size_t tokens = window_tokens(s, stage);
+    const size_t at = rows.first * stride;
+    const source out = stream_rows(s, stage, rows.first, window_map);
     const iviti_head_panels keys = keys_of(s, stage, parity);
     const iviti_head_panels values = values_of(s, stage, parity);
     void *scratch = s->buffers.scratch + thread * s->buffers.scratch_bytes;
 
-    for (uint32_t head = 0; head < keys.heads; head++) {
-        iviti_attention a = attention_of(b, g, stage, (uint32_t)tokens, head);
-        size_t count = 0;
-
-        for (size_t row = queries.first; row < queries.first + queries.count; row += count) {
-            const size_t window = row / tokens;
-            const size_t left = queries.first + queries.count - row;
-            const size_t block = window * keys.heads + head;
-            const size_t at = row * stride + head * keys.head_dim;
-
-            count = tokens - row % tokens < left ? tokens - row % tokens : left;
-            a.region = region ? region + window * tokens : NULL;
-            s->kernels.attention(&a, s->buffers.query + at, stride, row % tokens, count,
-                                 keys.panels + block * keys.block,
-                                 values.panels + block * values.block, s->buffers.attended + at,
-                                 stride, scratch);
-        }
-    }
-}
-
-void iviti_block_join(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,
-                      const uint32_t *window_map)
-{
-    const size_t stride = iviti_row_stride(s->model->geometry.stage[stage].dim);
-    const source out = stream_rows(s, stage, rows.first, window_map);
-
     if (!rows.count)
         return;
-    s->kernels.dense_join(&b->proj, &b->join1, s->buffers.attended + rows.first * stride, stride,
-                          rows.count, out.stream, out.stride, out.map);
+    s->kernels.dense_s8(&b->query, s->buffers.normed + at, stride, rows.count,
+                        s->buffers.query + at, stride);
+    for (uint32_t head = 0; head < keys.heads; head++) {
+        iviti_attention a = attention_of(b, g, stage, keys.tokens, head);
+        attend_head(s, &a, rows, head, &keys, &values, stride, region, scratch);
+    }
+    s->kernels.dense_join(&b->proj, &b->join1, s->buffers.attended + at, stride, rows.count,
+                          out.stream, out.stride, out.map);
 }
 
 void iviti_block_mlp(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,

@@ -33,15 +33,15 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static extents measure(const iviti_geometry *g)
+static extents measure(const iviti_geometry *g, size_t batch)
 {
     extents e = { 0 };
 
     for (uint32_t i = 0; i < g->stages; i++) {
         const iviti_stage *stage = &g->stage[i];
-        const uint64_t tokens = iviti_stage_tokens(g, i);
+        const uint64_t tokens = batch * (uint64_t)iviti_stage_tokens(g, i);
         const uint32_t in_window = stage->window ? stage->window * stage->window
-                                                 : (uint32_t)tokens;
+                                                 : iviti_stage_tokens(g, i);
         const uint64_t blocks = tokens / in_window * stage->heads;
         const uint32_t head_dim = stage->dim / stage->heads;
 
@@ -60,8 +60,10 @@ static extents measure(const iviti_geometry *g)
     return e;
 }
 
-/* Row `token` of window `window` lies at (y, x) of the grid that was rolled by `shift`. */
-static void fill_windows(const iviti_stage *g, uint32_t shift, uint32_t *map, uint8_t *region)
+/* One picture, whose first stream row is `first`. A token of a window lies at (y, x) of the grid that
+ * was rolled by `shift`. */
+static void fill_windows(const iviti_stage *g, uint32_t shift, uint32_t first, uint32_t *map,
+                         uint8_t *region)
 {
     const uint32_t w = g->window;
     size_t row = 0;
@@ -70,7 +72,7 @@ static void fill_windows(const iviti_stage *g, uint32_t shift, uint32_t *map, ui
         for (uint32_t wx = 0; wx < g->grid_width; wx += w)
             for (uint32_t t = 0; t < w * w; t++, row++) {
                 const uint32_t y = wy + t / w, x = wx + t % w;
-                map[row] = (y + shift) % g->grid_height * g->grid_width +
+                map[row] = first + (y + shift) % g->grid_height * g->grid_width +
                            (x + shift) % g->grid_width;
                 if (region) {
                     /* The rolled grid's last rows and columns came from its other side. */
@@ -81,35 +83,40 @@ static void fill_windows(const iviti_stage *g, uint32_t shift, uint32_t *map, ui
             }
 }
 
-static void plan_windows(plan *p, const iviti_geometry *g, iviti_session *session)
+static void plan_windows(plan *p, const iviti_geometry *g, size_t batch, iviti_session *session)
 {
-    for (uint32_t i = 0; i < g->stages; i++) {
-        const iviti_stage *stage = &g->stage[i];
-        const uint64_t tokens = (uint64_t)stage->grid_width * stage->grid_height;
+    for (uint32_t number = 0; number < g->stages; number++) {
+        const iviti_stage *stage = &g->stage[number];
+        const uint32_t tokens = stage->grid_width * stage->grid_height;
         if (!stage->window)
             continue;
 
         const bool shifts = stage->window < stage->grid_width && stage->window < stage->grid_height;
-        uint32_t *plain = take(p, tokens * sizeof(uint32_t));
-        uint32_t *shifted = shifts ? take(p, tokens * sizeof(uint32_t)) : NULL;
-        uint8_t *region = shifts ? take(p, tokens) : NULL;
+        uint32_t *plain = take(p, batch * tokens * sizeof(uint32_t));
+        uint32_t *shifted = shifts ? take(p, batch * tokens * sizeof(uint32_t)) : NULL;
+        uint8_t *region = shifts ? take(p, batch * tokens) : NULL;
         if (!session)
             continue;
 
-        fill_windows(stage, 0, plain, NULL);
-        if (shifts)
-            fill_windows(stage, stage->window / 2, shifted, region);
+        for (size_t i = 0; i < batch; i++) {
+            const size_t first = i * tokens;
+            fill_windows(stage, 0, (uint32_t)first, plain + first, NULL);
+            if (shifts)
+                fill_windows(stage, stage->window / 2, (uint32_t)first, shifted + first,
+                             region + first);
+        }
         const uint32_t in_window = stage->window * stage->window;
-        session->windows[i] = (iviti_windows){
-            (uint32_t)(tokens / in_window), in_window, { plain, shifted }, region
+        session->windows[number] = (iviti_windows){
+            tokens / in_window, in_window, { plain, shifted }, region
         };
     }
 }
 
-size_t iviti_plan(const iviti_model *model, unsigned threads, iviti_session *session)
+size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch,
+                  iviti_session *session)
 {
     const iviti_geometry *g = &model->geometry;
-    const extents e = measure(g);
+    const extents e = measure(g, batch);
     plan p = { (uint8_t *)session, 0 };
     iviti_buffers b = { 0 };
 
@@ -118,8 +125,8 @@ size_t iviti_plan(const iviti_model *model, unsigned threads, iviti_session *ses
     b.scratch_bytes = iviti_attention_scratch(e.window_tokens);
     b.fit_bytes = iviti_fit_scratch(&g->preprocess, g->image_width, g->image_height);
 
-    b.pixels = take(&p, (uint64_t)g->image_width * g->image_height * 3);
-    b.patches = take(&p, (uint64_t)g->stage[0].grid_width * g->stage[0].grid_height *
+    b.pixels = take(&p, (uint64_t)batch * g->image_width * g->image_height * 3);
+    b.patches = take(&p, (uint64_t)batch * g->stage[0].grid_width * g->stage[0].grid_height *
                              b.patch_stride);
     b.stream = take(&p, e.stream);
     b.next_stream = g->stages > 1 ? take(&p, e.stream) : NULL;
@@ -134,12 +141,12 @@ size_t iviti_plan(const iviti_model *model, unsigned threads, iviti_session *ses
         b.values[parity] = own ? take(&p, e.panels_values) : b.values[0];
     }
     b.hidden = take(&p, e.hidden);
-    b.features = take(&p, g->features);
-    b.features_s8 = take(&p, g->features);
-    b.logits = take(&p, (uint64_t)g->classes * sizeof(int32_t));
+    b.features = take(&p, (uint64_t)batch * g->features);
+    b.features_s8 = take(&p, (uint64_t)batch * g->features);
+    b.logits = take(&p, (uint64_t)batch * g->classes * sizeof(int32_t));
     b.fit = take(&p, b.fit_bytes);
     b.scratch = take(&p, (uint64_t)threads * b.scratch_bytes);
-    plan_windows(&p, g, session);
+    plan_windows(&p, g, batch, session);
 
     if (session)
         session->buffers = b;

@@ -12,18 +12,25 @@
 
 static const iviti_session_options defaults;
 
+#define MAX_BATCH 64
+
 static unsigned thread_count(const iviti_session_options *options)
 {
     return options->threads ? options->threads : 1;
+}
+
+static unsigned batch_size(const iviti_session_options *options)
+{
+    return options->batch ? options->batch : 1;
 }
 
 size_t iviti_session_bytes(const iviti_model *model, const iviti_session_options *options)
 {
     if (!options)
         options = &defaults;
-    if (!model || thread_count(options) > IVITI_MAX_THREADS)
+    if (!model || thread_count(options) > IVITI_MAX_THREADS || batch_size(options) > MAX_BATCH)
         return 0;
-    return iviti_plan(model, thread_count(options), NULL);
+    return iviti_plan(model, thread_count(options), batch_size(options), NULL);
 }
 
 static iviti_status check_options(const iviti_session_options *options)
@@ -32,6 +39,9 @@ static iviti_status check_options(const iviti_session_options *options)
         return iviti_log_fail(&options->log, IVITI_ERROR_ARGUMENT,
                               "threads: %u is more than the limit of %d", options->threads,
                               IVITI_MAX_THREADS);
+    if (batch_size(options) > MAX_BATCH)
+        return iviti_log_fail(&options->log, IVITI_ERROR_ARGUMENT,
+                              "batch: %u is more than the limit of %d", options->batch, MAX_BATCH);
     if (!iviti_isa_available(options->isa))
         return iviti_log_fail(&options->log, IVITI_ERROR_UNSUPPORTED,
                               "isa: this processor or build has no instruction set %s",
@@ -64,9 +74,10 @@ iviti_status iviti_session_create_in(void *memory, size_t bytes, const iviti_mod
     memset(memory, 0, needed); /* the padding of keys and values must be finite */
     s->model = model;
     s->threads = thread_count(options);
+    s->batch = batch_size(options);
     s->log = options->log;
     iviti_kernels_select(&s->kernels, options->isa);
-    iviti_plan(model, s->threads, s);
+    iviti_plan(model, s->threads, s->batch, s);
 
     status = iviti_pool_start(&s->pool, s->threads);
     if (status)
@@ -136,37 +147,58 @@ static void map_pixels(const iviti_buffers *b, const uint8_t *table, size_t patc
     }
 }
 
+static size_t pixel_bytes(const iviti_geometry *g)
+{
+    return (size_t)g->image_width * g->image_height * 3;
+}
+
 /* From buffers.pixels to logits. */
-static void forward(iviti_session *s)
+static void forward(iviti_session *s, size_t pictures)
 {
     const iviti_model *m = s->model;
     const iviti_geometry *g = &m->geometry;
     const iviti_buffers *b = &s->buffers;
+    const size_t grid = (size_t)g->stage[0].grid_width * g->stage[0].grid_height;
 
-    iviti_extract_patches(b->pixels, (ptrdiff_t)g->image_width * 3, g->image_width,
-                          g->image_height, g->patch, b->patches, b->patch_stride);
+    s->pictures = pictures;
+    for (size_t i = 0; i < pictures; i++)
+        iviti_extract_patches(b->pixels + i * pixel_bytes(g), (ptrdiff_t)g->image_width * 3,
+                              g->image_width, g->image_height, g->patch,
+                              b->patches + i * grid * b->patch_stride, b->patch_stride);
     if (m->pixel_table)
-        map_pixels(b, m->pixel_table, (size_t)g->stage[0].grid_width * g->stage[0].grid_height,
-                   m->embed.in);
+        map_pixels(b, m->pixel_table, pictures * grid, m->embed.in);
     iviti_pool_run(&s->pool, g->family == IVITI_VIT ? iviti_vit_forward : iviti_swin_forward, s);
-    for (uint32_t i = 0; i < g->features; i++)
+    for (size_t i = 0; i < pictures * g->features; i++)
         b->features_s8[i] = (int8_t)(b->features[i] - 128);
-    s->has_run = true;
+}
+
+iviti_status iviti_session_run_batch(iviti_session *session, const iviti_image *images,
+                                     size_t count)
+{
+    if (!session || !images || !count)
+        return IVITI_ERROR_ARGUMENT;
+    if (count > session->batch)
+        return iviti_log_fail(&session->log, IVITI_ERROR_ARGUMENT,
+                              "count: %zu pictures are more than the session's batch of %zu", count,
+                              session->batch);
+
+    const iviti_geometry *g = &session->model->geometry;
+    const iviti_buffers *b = &session->buffers;
+    for (size_t i = 0; i < count; i++) { /* before the pixels of the last run give way */
+        const iviti_status status = iviti_image_check(&images[i]);
+        if (status)
+            return status;
+    }
+    for (size_t i = 0; i < count; i++)
+        iviti_fit_image(&g->preprocess, g->image_width, g->image_height, &images[i],
+                        b->pixels + i * pixel_bytes(g), b->fit, b->fit_bytes);
+    forward(session, count);
+    return IVITI_OK;
 }
 
 iviti_status iviti_session_run(iviti_session *session, const iviti_image *image)
 {
-    if (!session)
-        return IVITI_ERROR_ARGUMENT;
-
-    const iviti_geometry *g = &session->model->geometry;
-    const iviti_status status =
-        iviti_fit_image(&g->preprocess, g->image_width, g->image_height, image,
-                      session->buffers.pixels, session->buffers.fit, session->buffers.fit_bytes);
-    if (status)
-        return status;
-    forward(session);
-    return IVITI_OK;
+    return iviti_session_run_batch(session, image, 1);
 }
 
 iviti_status iviti_session_run_pixels(iviti_session *session, const iviti_image *pixels)
@@ -183,35 +215,43 @@ iviti_status iviti_session_run_pixels(iviti_session *session, const iviti_image 
     for (uint32_t y = 0; y < g->image_height; y++)
         memcpy(session->buffers.pixels + y * row, pixels->pixels + (ptrdiff_t)y * pixels->stride,
                row);
-    forward(session);
+    forward(session, 1);
     return IVITI_OK;
+}
+
+size_t iviti_session_count(const iviti_session *session)
+{
+    return session ? session->pictures : 0;
 }
 
 const int32_t *iviti_session_logits(const iviti_session *session)
 {
-    return session && session->has_run ? session->buffers.logits : NULL;
+    return iviti_session_count(session) ? session->buffers.logits : NULL;
 }
 
 const int8_t *iviti_session_features(const iviti_session *session)
 {
-    return session && session->has_run ? session->buffers.features_s8 : NULL;
+    return iviti_session_count(session) ? session->buffers.features_s8 : NULL;
 }
 
 const uint8_t *iviti_session_pixels(const iviti_session *session)
 {
-    return session && session->has_run ? session->buffers.pixels : NULL;
+    return iviti_session_count(session) ? session->buffers.pixels : NULL;
 }
 
-iviti_rows iviti_share(const iviti_session *s, size_t count, size_t unit, unsigned thread)
+/* The place next to `row` where threads may meet. */
+static size_t meeting_place(size_t row, size_t window, size_t unit)
 {
-    /* Cuts at the multiples of `unit` nearest to equal parts. */
-    const size_t units = (count + unit - 1) / unit;
-    size_t first = (count * thread / s->threads + unit / 2) / unit;
-    size_t end = (count * (thread + 1) / s->threads + unit / 2) / unit;
+    const size_t token = (row % window + unit / 2) / unit * unit;
+    return row - row % window + (token < window ? token : window);
+}
 
-    if (thread + 1 == s->threads)
-        end = units;
-    first = first * unit < count ? first * unit : count;
-    end = end * unit < count ? end * unit : count;
+iviti_rows iviti_share(const iviti_session *s, size_t count, size_t window, size_t unit,
+                       unsigned thread)
+{
+    const size_t first = meeting_place(count * thread / s->threads, window, unit);
+    const size_t end = thread + 1 == s->threads
+                           ? count
+                           : meeting_place(count * (thread + 1) / s->threads, window, unit);
     return (iviti_rows){ first, end - first };
 }

@@ -19,18 +19,19 @@ typedef struct iviti_rows {
     size_t count;
 } iviti_rows;
 
-/* Swin: which stream row each window row is, for one stage. */
+/* Swin: which stream row each window row is, for one stage, all pictures of a batch after another. */
 typedef struct iviti_windows {
-    uint32_t count;           /* windows */
+    uint32_t count;           /* windows of a picture */
     uint32_t tokens;          /* of a window */
-    const uint32_t *map[2];   /* (count * tokens) of plain and shifted windows */
-    const uint8_t *region;    /* (count * tokens) of shifted windows; NULL where none shift */
+    const uint32_t *map[2];   /* (batch * count * tokens) of plain and shifted windows */
+    const uint8_t *region;    /* (batch * count * tokens) of shifted windows; NULL where none shift */
 } iviti_windows;
 
-/* Buffers in the arena; strides in elements. */
+/* Buffers in the arena, each for a whole batch: rows of the second picture follow those of the first.
+ * Strides in elements. */
 typedef struct iviti_buffers {
-    uint8_t *pixels;      /* (image_height, image_width, 3) */
-    uint8_t *patches;     /* (grid, patch_stride) */
+    uint8_t *pixels;      /* (batch, image_height, image_width, 3) */
+    uint8_t *patches;     /* (batch * grid, patch_stride) */
     size_t patch_stride;
     int16_t *stream;      /* (tokens, dim) residual stream */
     int16_t *next_stream; /* Swin: of the next stage; the two change places */
@@ -42,9 +43,9 @@ typedef struct iviti_buffers {
     int8_t *values[2];
     uint8_t *attended;    /* (tokens, dim): what enters proj */
     uint8_t *hidden;      /* (tokens, hidden): what enters fc2 */
-    uint8_t *features;    /* (features) what enters the head */
+    uint8_t *features;    /* (batch, features) what enters the head */
     int8_t *features_s8;  /* the same for the caller */
-    int32_t *logits;      /* (classes) */
+    int32_t *logits;      /* (batch, classes) */
     void *fit;            /* scratch of resize and crop */
     size_t fit_bytes;
     uint8_t *scratch;     /* (threads, scratch_bytes) */
@@ -60,13 +61,15 @@ struct iviti_session {
     iviti_log log;
     void *memory;  /* what to release; NULL where the caller owns it */
     unsigned threads;
-    bool has_run;
+    size_t batch;    /* pictures there is room for */
+    size_t pictures; /* of the run at hand, or the last; 0 before the first */
     iviti_pool pool;
 };
 
 /* Lays out the arena after the session struct. With `session` NULL only counts. Returns the bytes
  * in all, or 0 if they do not fit size_t. */
-size_t iviti_plan(const iviti_model *model, unsigned threads, iviti_session *session);
+size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch,
+                  iviti_session *session);
 
 /* Row strides of u8 activations and of the stream: whole cache lines. */
 static inline size_t iviti_row_stride(size_t width)
@@ -74,16 +77,24 @@ static inline size_t iviti_row_stride(size_t width)
     return (width + 63) / 64 * 64;
 }
 
-/* This thread's share of `count` rows, cut at multiples of `unit`. */
-iviti_rows iviti_share(const iviti_session *s, size_t count, size_t unit, unsigned thread);
+/* This thread's share of `count` rows, cut where threads may meet: at the boundaries of windows of
+ * `window` tokens, and inside one at multiples of `unit` tokens. */
+iviti_rows iviti_share(const iviti_session *s, size_t count, size_t window, size_t unit,
+                       unsigned thread);
 
-/* The parts of a block, over rows of stage `stage`; window_map NULL: stream rows are buffer rows. */
+/* The parts of a block over rows of a stage; window_map NULL: stream rows are buffer rows. Between the
+ * first and the second all threads must have met if their windows are shared. */
+
+/* norm1, keys and values. */
 void iviti_block_project(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
-                         iviti_rows rows, iviti_rows queries, const uint32_t *window_map);
+                         iviti_rows rows, const uint32_t *window_map);
+
+/* Queries, attention, and proj into the stream, of rows that were projected by this thread. */
 void iviti_block_attend(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
-                        iviti_rows queries, const uint8_t *region, unsigned thread);
-void iviti_block_join(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,
-                      const uint32_t *window_map);
+                        iviti_rows rows, const uint8_t *region, const uint32_t *window_map,
+                        unsigned thread);
+
+/* norm2, fc1, GELU, and fc2 into the stream. */
 void iviti_block_mlp(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,
                      const uint32_t *window_map);
 

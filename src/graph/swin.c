@@ -42,11 +42,11 @@ static void block(iviti_session *s, const iviti_block *b, uint32_t stage, uint32
     const iviti_windows *w = &s->windows[stage];
     const bool shifted = (j & 1) && w->region;
     const uint32_t *map = w->map[shifted];
-    const iviti_rows rows = iviti_share(s, (size_t)w->count * w->tokens, w->tokens, thread);
+    const iviti_rows rows =
+        iviti_share(s, s->pictures * w->count * w->tokens, w->tokens, w->tokens, thread);
 
-    iviti_block_project(s, b, stage, 0, rows, rows, map);
-    iviti_block_attend(s, b, stage, 0, rows, shifted ? w->region : NULL, thread);
-    iviti_block_join(s, b, stage, rows, map);
+    iviti_block_project(s, b, stage, 0, rows, map);
+    iviti_block_attend(s, b, stage, 0, rows, shifted ? w->region : NULL, map, thread);
     iviti_block_mlp(s, b, stage, rows, map);
 }
 
@@ -62,13 +62,15 @@ static void merge(iviti_session *s, uint32_t stage, unsigned thread)
     const size_t in_stride = iviti_row_stride(from->dim);
     const size_t out_stride = iviti_row_stride(to->dim);
     const size_t wide_stride = iviti_row_stride(4 * (size_t)from->dim);
-    const iviti_rows rows =
-        iviti_share(s, (size_t)to->grid_width * to->grid_height, 1, thread);
+    const size_t tokens = (size_t)to->grid_width * to->grid_height;
+    const iviti_rows rows = iviti_share(s, s->pictures * tokens, 1, 1, thread);
 
     for (size_t r = rows.first; r < rows.first + rows.count; r++) {
-        const size_t y = r / to->grid_width * 2, x = r % to->grid_width * 2;
+        const size_t first = r / tokens * tokens * 4; /* of the picture, in the stream */
+        const size_t y = r % tokens / to->grid_width * 2, x = r % to->grid_width * 2;
         for (size_t part = 0; part < 4; part++) {
-            const size_t neighbour = (y + part % 2) * from->grid_width + x + part / 2;
+            const size_t neighbour =
+                first + (y + part % 2) * from->grid_width + x + part / 2;
             memcpy(b->merged + r * wide_stride + part * from->dim,
                    b->stream + neighbour * in_stride, from->dim * sizeof(int16_t));
         }
@@ -90,24 +92,27 @@ static void exchange_streams(iviti_session *s)
     s->buffers.next_stream = stream;
 }
 
-/* logits = head(mean over tokens(norm(stream))) */
-static void classify(iviti_session *s)
+/* logits = head(mean over tokens(norm(stream))), of one picture */
+static void classify(iviti_session *s, size_t picture)
 {
     const iviti_model *m = s->model;
     const iviti_buffers *b = &s->buffers;
     const iviti_stage *g = &m->geometry.stage[m->geometry.stages - 1];
     const size_t stride = iviti_row_stride(g->dim);
     const size_t tokens = (size_t)g->grid_width * g->grid_height;
+    uint8_t *normed = b->normed + picture * tokens * stride;
+    uint8_t *features = b->features + picture * m->geometry.features;
 
-    s->kernels.norm_s8(&m->norm, b->stream, stride, NULL, tokens, b->normed, stride);
+    s->kernels.norm_s8(&m->norm, b->stream + picture * tokens * stride, stride, NULL, tokens, normed,
+                       stride);
     for (size_t c = 0; c < g->dim; c++) {
         int32_t sum = 0;
         for (size_t t = 0; t < tokens; t++)
-            sum += b->normed[t * stride + c] - 128;
-        b->features[c] = (uint8_t)(iviti_requantize_s8(sum, m->pool[c]) + 128);
+            sum += normed[t * stride + c] - 128;
+        features[c] = (uint8_t)(iviti_requantize_s8(sum, m->pool[c]) + 128);
     }
-    s->kernels.dense_s32(&m->head, b->features, m->geometry.features, 1, b->logits,
-                         m->geometry.classes);
+    s->kernels.dense_s32(&m->head, features, m->geometry.features, 1,
+                         b->logits + picture * m->geometry.classes, m->geometry.classes);
 }
 
 void iviti_swin_forward(void *session, unsigned thread)
@@ -116,7 +121,7 @@ void iviti_swin_forward(void *session, unsigned thread)
     const iviti_model *m = s->model;
     const iviti_block *b = m->blocks;
 
-    embed(s, iviti_share(s, iviti_stage_tokens(&m->geometry, 0), 1, thread));
+    embed(s, iviti_share(s, s->pictures * iviti_stage_tokens(&m->geometry, 0), 1, 1, thread));
     iviti_pool_barrier(&s->pool);
     for (uint32_t stage = 0; stage < m->geometry.stages; stage++) {
         for (uint32_t j = 0; j < m->geometry.stage[stage].depth; j++, b++) {
@@ -131,6 +136,7 @@ void iviti_swin_forward(void *session, unsigned thread)
             iviti_pool_barrier(&s->pool);
         }
     }
-    if (thread == 0)
-        classify(s);
+    const iviti_rows pictures = iviti_share(s, s->pictures, 1, 1, thread);
+    for (size_t i = pictures.first; i < pictures.first + pictures.count; i++)
+        classify(s, i);
 }

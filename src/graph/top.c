@@ -56,13 +56,21 @@ static void insert(iviti_class *top, size_t held, size_t room, uint32_t index, i
 iviti_status iviti_session_top(const iviti_session *session, size_t count, iviti_class *top,
                                size_t *written)
 {
+    return iviti_session_top_of(session, 0, count, top, written);
+}
+
+iviti_status iviti_session_top_of(const iviti_session *session, size_t picture, size_t count,
+                                  iviti_class *top, size_t *written)
+{
     if (!session || (count && !top))
         return IVITI_ERROR_ARGUMENT;
-    if (!session->has_run)
+    if (!session->pictures)
         return IVITI_ERROR_STATE;
+    if (picture >= session->pictures)
+        return IVITI_ERROR_ARGUMENT;
 
     const iviti_geometry *g = &session->model->geometry;
-    const int32_t *logits = session->buffers.logits;
+    const int32_t *logits = session->buffers.logits + picture * g->classes;
     const size_t room = count < g->classes ? count : g->classes;
     size_t held = 0;
     for (uint32_t i = 0; i < g->classes && room; i++) {

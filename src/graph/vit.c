@@ -6,60 +6,83 @@
 
 #include "graph/session.h"
 
-/* stream = position (+ patch for all but the prefix tokens) */
-static void embed(iviti_session *s, iviti_rows rows)
+/* Rows of picture `picture` among `rows`, counted within the picture. */
+static iviti_rows rows_of_picture(iviti_rows rows, size_t picture, size_t tokens)
 {
-    const iviti_model *m = s->model;
-    const iviti_buffers *b = &s->buffers;
-    const size_t dim = m->geometry.stage[0].dim;
-    const size_t stride = iviti_row_stride(dim);
-    const size_t prefix = m->geometry.prefix_tokens;
-    const size_t end = rows.first + rows.count;
-    const size_t first = rows.first > prefix ? rows.first : prefix;
-
-    for (size_t r = rows.first; r < end; r++)
-        memcpy(b->stream + r * stride, m->position + r * dim, dim * sizeof(int16_t));
-    if (end > first)
-        s->kernels.dense_join(&m->embed, &m->embed_join,
-                              b->patches + (first - prefix) * b->patch_stride, b->patch_stride,
-                              end - first, b->stream + first * stride, stride, NULL);
+    const size_t begin = picture * tokens, end = begin + tokens, last = rows.first + rows.count;
+    const size_t first = rows.first > begin ? rows.first : begin;
+    return (iviti_rows){ first - begin, last < end ? last - first : end - first };
 }
 
-/* logits = head(norm(prefix tokens)) */
-static void classify(iviti_session *s)
+/* stream = position (+ patch for all but the prefix tokens), of one picture */
+static void embed(iviti_session *s, size_t picture, iviti_rows rows)
 {
     const iviti_model *m = s->model;
     const size_t dim = m->geometry.stage[0].dim;
+    const size_t stride = iviti_row_stride(dim), patch_stride = s->buffers.patch_stride;
+    const size_t prefix = m->geometry.prefix_tokens;
+    const size_t tokens = iviti_stage_tokens(&m->geometry, 0);
+    const size_t end = rows.first + rows.count;
+    const size_t first = rows.first > prefix ? rows.first : prefix;
+    int16_t *stream = s->buffers.stream + picture * tokens * stride;
+    const uint8_t *patches = s->buffers.patches + picture * (tokens - prefix) * patch_stride;
 
-    s->kernels.norm_s8(&m->norm, s->buffers.stream, iviti_row_stride(dim), NULL,
-                       m->geometry.prefix_tokens, s->buffers.features, dim);
-    s->kernels.dense_s32(&m->head, s->buffers.features, m->geometry.features, 1, s->buffers.logits,
-                         m->geometry.classes);
+    for (size_t r = rows.first; r < end; r++)
+        memcpy(stream + r * stride, m->position + r * dim, dim * sizeof(int16_t));
+    if (end > first)
+        s->kernels.dense_join(&m->embed, &m->embed_join, patches + (first - prefix) * patch_stride,
+                              patch_stride, end - first, stream + first * stride, stride, NULL);
+}
+
+/* logits = head(norm(prefix tokens)), of one picture */
+static void classify(iviti_session *s, size_t picture)
+{
+    const iviti_model *m = s->model;
+    const size_t dim = m->geometry.stage[0].dim, stride = iviti_row_stride(dim);
+    const size_t tokens = iviti_stage_tokens(&m->geometry, 0);
+    uint8_t *features = s->buffers.features + picture * m->geometry.features;
+
+    s->kernels.norm_s8(&m->norm, s->buffers.stream + picture * tokens * stride, stride, NULL,
+                       m->geometry.prefix_tokens, features, dim);
+    s->kernels.dense_s32(&m->head, features, m->geometry.features, 1,
+                         s->buffers.logits + picture * m->geometry.classes, m->geometry.classes);
+}
+
+/* The last block and the head. The head reads the prefix tokens alone, so that of each picture no
+ * others are computed once keys and values of all are there. */
+static void finish(iviti_session *s, const iviti_block *b, unsigned parity, iviti_rows rows,
+                   unsigned thread)
+{
+    const size_t tokens = iviti_stage_tokens(&s->model->geometry, 0);
+
+    for (size_t picture = 0; picture < s->pictures; picture++) {
+        const iviti_rows prefix = { picture * tokens, s->model->geometry.prefix_tokens };
+        if (prefix.first < rows.first || prefix.first >= rows.first + rows.count)
+            continue;
+        iviti_block_attend(s, b, 0, parity, prefix, NULL, NULL, thread);
+        iviti_block_mlp(s, b, 0, prefix, NULL);
+        classify(s, picture);
+    }
 }
 
 void iviti_vit_forward(void *session, unsigned thread)
 {
     iviti_session *s = session;
     const iviti_model *m = s->model;
-    const size_t prefix = m->geometry.prefix_tokens;
-    const iviti_rows rows =
-        iviti_share(s, iviti_stage_tokens(&m->geometry, 0), IVITI_PANEL, thread);
-    /* Of many threads the first may have no rows at all. */
-    const bool has_prefix = rows.first == 0 && rows.count > 0;
+    const size_t tokens = iviti_stage_tokens(&m->geometry, 0);
+    const iviti_rows rows = iviti_share(s, s->pictures * tokens, tokens, IVITI_PANEL, thread);
+    const uint32_t last = m->geometry.depth - 1;
 
-    embed(s, rows);
-    for (uint32_t i = 0; i < m->geometry.depth; i++) {
+    for (size_t picture = rows.first / tokens; picture * tokens < rows.first + rows.count; picture++)
+        embed(s, picture, rows_of_picture(rows, picture, tokens));
+    for (uint32_t i = 0; i < last; i++) {
         const iviti_block *b = &m->blocks[i];
-        /* The head reads the prefix tokens alone, so the last block computes no others. */
-        const bool last = i + 1 == m->geometry.depth;
-        const iviti_rows queries = last ? (iviti_rows){ 0, has_prefix ? prefix : 0 } : rows;
-
-        iviti_block_project(s, b, 0, i & 1, rows, queries, NULL);
+        iviti_block_project(s, b, 0, i & 1, rows, NULL);
         iviti_pool_barrier(&s->pool);
-        iviti_block_attend(s, b, 0, i & 1, queries, NULL, thread);
-        iviti_block_join(s, b, 0, queries, NULL);
-        iviti_block_mlp(s, b, 0, queries, NULL);
+        iviti_block_attend(s, b, 0, i & 1, rows, NULL, NULL, thread);
+        iviti_block_mlp(s, b, 0, rows, NULL);
     }
-    if (has_prefix)
-        classify(s);
+    iviti_block_project(s, &m->blocks[last], 0, last & 1, rows, NULL);
+    iviti_pool_barrier(&s->pool);
+    finish(s, &m->blocks[last], last & 1, rows, thread);
 }

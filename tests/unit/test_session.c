@@ -91,6 +91,57 @@ static void same_bits_everywhere(void **state)
         }
 }
 
+/* Three pictures together, then two, then one, against each by itself. */
+static void batches_change_no_bit(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < FIXTURE_KINDS; kind++) {
+        iviti_model *model = load((fixture_kind)kind, 4);
+        iviti_model_info info;
+        iviti_model_describe(model, &info);
+        iviti_image images[3];
+        int32_t *expected[3];
+        for (uint32_t i = 0; i < 3; i++) {
+            const uint32_t width = 20 + 13 * i;
+            images[i] = (iviti_image){ random_pixels(width, 30, i + 1), width, 30,
+                                       (ptrdiff_t)width * 3 };
+            expected[i] = logits_of(model, IVITI_ISA_REF, 1, &images[i]);
+        }
+        for (unsigned threads = 1; threads <= 5; threads++) {
+            const iviti_session_options options = { .threads = threads, .batch = 3 };
+            iviti_session *session = NULL;
+            iviti_class one;
+            assert_int_equal(iviti_session_create(model, &options, &session), IVITI_OK);
+            for (size_t count = 3; count > 0; count--) {
+                assert_int_equal(iviti_session_run_batch(session, images, count), IVITI_OK);
+                assert_int_equal(iviti_session_count(session), count);
+                const int32_t *logits = iviti_session_logits(session);
+                for (size_t i = 0; i < count; i++) {
+                    assert_memory_equal(logits + i * info.classes, expected[i],
+                                        info.classes * sizeof *logits);
+                    assert_int_equal(iviti_session_top_of(session, i, 1, &one, NULL), IVITI_OK);
+                    assert_int_equal(one.logit, expected[i][one.index]);
+                }
+                assert_int_equal(iviti_session_top_of(session, count, 1, &one, NULL),
+                                 IVITI_ERROR_ARGUMENT);
+            }
+            assert_int_equal(iviti_session_run_batch(session, images, 4), IVITI_ERROR_ARGUMENT);
+            assert_int_equal(iviti_session_run_batch(session, images, 0), IVITI_ERROR_ARGUMENT);
+            const iviti_image broken[2] = { images[1], { images[1].pixels, 0, 1, 3 } };
+            assert_int_equal(iviti_session_run_batch(session, broken, 2), IVITI_ERROR_IMAGE_SIZE);
+            assert_int_equal(iviti_session_count(session), 1); /* the last run's results stay */
+            assert_memory_equal(iviti_session_logits(session), expected[0],
+                                info.classes * sizeof *expected[0]);
+            iviti_session_free(session);
+        }
+        for (int i = 0; i < 3; i++) {
+            free((void *)(uintptr_t)images[i].pixels);
+            free(expected[i]);
+        }
+        iviti_model_free(model);
+    }
+}
+
 /* A session must not remember: A, B, A gives A's logits again, also in the caller's memory. */
 static void runs_are_independent(void **state)
 {
@@ -220,6 +271,9 @@ static void errors_are_told(void **state)
     assert_int_equal(iviti_session_create(model, &options, &session), IVITI_ERROR_ARGUMENT);
     assert_non_null(strstr(log_text, "65"));
     options.threads = 1;
+    options.batch = 65;
+    assert_int_equal(iviti_session_create(model, &options, &session), IVITI_ERROR_ARGUMENT);
+    options.batch = 1;
     options.isa = iviti_isa_available(IVITI_ISA_NEON) ? IVITI_ISA_AVX2 : IVITI_ISA_NEON;
     assert_int_equal(iviti_session_create(model, &options, &session), IVITI_ERROR_UNSUPPORTED);
     options.isa = IVITI_ISA_BEST;
@@ -232,7 +286,7 @@ static void errors_are_told(void **state)
     options.allocator = (iviti_allocator){ no_memory, NULL, NULL };
     assert_int_equal(iviti_session_create(model, &options, &session), IVITI_ERROR_ARGUMENT);
     options.allocator = (iviti_allocator){ 0 };
-    assert_int_equal(log_calls, 5);
+    assert_int_equal(log_calls, 6);
     assert_null(session);
     assert_int_equal(iviti_session_create(NULL, &options, &session), IVITI_ERROR_ARGUMENT);
     assert_int_equal(iviti_session_create(model, &options, NULL), IVITI_ERROR_ARGUMENT);
@@ -260,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_bits_everywhere),
+        cmocka_unit_test(batches_change_no_bit),
         cmocka_unit_test(runs_are_independent),
         cmocka_unit_test(top_orders_and_normalises),
         cmocka_unit_test(errors_are_told),
