@@ -154,7 +154,7 @@ static void print_parts(FILE *file, const subject *s)
         }
         fprintf(file, "  %-22s %8llu ", part->name, (unsigned long long)part->tensors);
         if (part->weights > 0) {
-            fprintf(file, "%12llu %5u", (unsigned long long)part->weights, (unsigned)part->bits);
+            fprintf(file, "%12llu %5.3g", (unsigned long long)part->weights, part->bits);
         } else {
             fprintf(file, "%12s %5s", "", "");
         }
@@ -299,7 +299,7 @@ static void put_parts(json_out *j, const subject *s)
         json_put_text(j, "name", part->name);
         json_put_unsigned(j, "tensors", part->tensors);
         json_put_unsigned(j, "weights", part->weights);
-        json_put_unsigned(j, "bits", part->bits);
+        json_put_real(j, "bits", part->bits, 4);
         json_put_unsigned(j, "bytes", part->bytes);
         json_put_end(j);
     }

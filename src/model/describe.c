@@ -19,7 +19,7 @@ static uint64_t count_parameters(const iviti_geometry *g)
                           (spec.field == IVITI_FIELD_MULTIPLIER || spec.field == IVITI_FIELD_BIAS);
         if (dense || norm || spec.owner == IVITI_EMBED_POSITION ||
             spec.owner == IVITI_BLOCK_POSITION_BIAS)
-            count += spec.count;
+            count += spec.bits != 0 ? (uint64_t)spec.shape[0] * spec.inputs : spec.count;
     }
     return count;
 }

@@ -166,6 +166,17 @@ const char *iviti_geometry_complete(iviti_geometry *g, char *text, size_t text_b
     return iviti_geometry_check(g, &status, text, text_bytes);
 }
 
+static bool check_weight_bits(verdict *v, const iviti_geometry *g)
+{
+    for (uint32_t i = 0; i < iviti_weight_layers(g); i++) {
+        const unsigned bits = g->weight_bits[i];
+        if (bits != 0 && bits != 3 && bits != 4 && bits != 6 && bits != 8)
+            return fail(v, IVITI_ERROR_UNSUPPORTED,
+                        "iviti.weights.bits[%u] is %u; it must be 3, 4, 6 or 8", i, bits);
+    }
+    return true;
+}
+
 static bool check_file(verdict *v, const iviti_geometry *g)
 {
     if (g->norm_kind != IVITI_NORM_EXACT && g->norm_kind != IVITI_NORM_NEWTON)
@@ -204,7 +215,7 @@ static bool check_file(verdict *v, const iviti_geometry *g)
     if (g->logits_shift < 1 || g->logits_shift > 62)
         return fail(v, IVITI_ERROR_RANGE, "iviti.logits.shift is %u; it must be 1 to 62",
                     g->logits_shift);
-    return true;
+    return check_weight_bits(v, g);
 }
 
 const char *iviti_geometry_check_file(const iviti_geometry *g, iviti_status *status, char *text,

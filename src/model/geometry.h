@@ -25,6 +25,8 @@
 #define IVITI_MAX_PATCH 64
 #define IVITI_MAX_WINDOW 32
 #define IVITI_MAX_RESIZE 2048
+#define IVITI_BLOCK_WEIGHTS 4 /* dense layers of a block: qkv, proj, fc1, fc2 */
+#define IVITI_MAX_WEIGHTS (IVITI_BLOCK_WEIGHTS * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES - 1)
 
 typedef enum iviti_family { IVITI_VIT, IVITI_SWIN } iviti_family;
 typedef enum iviti_gelu_kind { IVITI_GELU_TABLE, IVITI_GELU_SHIFT } iviti_gelu_kind;
@@ -66,6 +68,8 @@ typedef struct iviti_geometry {
     iviti_softmax_kind softmax_kind;
     iviti_gelu_kind gelu_kind;
     iviti_preprocess preprocess;
+    uint8_t weight_bits[IVITI_MAX_WEIGHTS]; /* 3, 4, 6 or 8 for each dense layer of the blocks and
+                                               merges, in the order of the file; 0 is 8, too */
     uint32_t logits_multiplier; /* in [2^30, 2^31) */
     uint32_t logits_shift;      /* in [1, 62] */
 } iviti_geometry;
@@ -83,6 +87,25 @@ const char *iviti_geometry_check(iviti_geometry *g, iviti_status *status, char *
  * scale of the logits. */
 const char *iviti_geometry_check_file(const iviti_geometry *g, iviti_status *status, char *text,
                                       size_t text_bytes);
+
+/* Dense layers of the blocks and merges, and where in weight_bits those of a block and of a merge lie. */
+static inline uint32_t iviti_weight_layers(const iviti_geometry *g)
+{
+    return IVITI_BLOCK_WEIGHTS * g->depth + g->stages - 1;
+}
+
+static inline uint32_t iviti_block_weights(uint32_t block, uint32_t stage)
+{
+    return IVITI_BLOCK_WEIGHTS * block + stage;
+}
+
+static inline uint32_t iviti_merge_weights(const iviti_geometry *g, uint32_t stage)
+{
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i <= stage; i++)
+        blocks += g->stage[i].depth;
+    return IVITI_BLOCK_WEIGHTS * blocks + stage;
+}
 
 /* Tokens of a stage, prefix tokens included. */
 static inline uint32_t iviti_stage_tokens(const iviti_geometry *g, uint32_t stage)

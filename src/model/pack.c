@@ -30,8 +30,39 @@ static unsigned tile_has_minimum(const int8_t *tile)
     return found;
 }
 
-bool iviti_pack_panel(const int8_t *rows, size_t count, size_t in, int8_t *panel, int32_t *sums)
+/* `width` weights to s8. 1 if one of them is the least. */
+static unsigned expand(const uint8_t *from, size_t width, uint32_t bits, int8_t *to)
 {
+    const uint32_t mask = (1u << bits) - 1, sign = 1u << (bits - 1);
+    uint32_t held = 0, count = 0, found = 0;
+    for (size_t k = 0; k < width; k++) {
+        if (count < bits) {
+            held |= (uint32_t)*from++ << count;
+            count += 8;
+        }
+        const uint32_t code = held & mask;
+        held >>= bits;
+        count -= bits;
+        found |= code == sign;
+        to[k] = (int8_t)((int32_t)(code ^ sign) - (int32_t)sign);
+    }
+    return found;
+}
+
+bool iviti_packed_padding_zero(const uint8_t *rows, size_t count, size_t in, uint32_t bits)
+{
+    const size_t row = iviti_packed_row(in, bits);
+    const size_t used = in * bits % 8;
+    unsigned found = 0;
+    for (size_t r = 1; r <= count && used != 0; r++)
+        found |= (unsigned)rows[r * row - 1] >> used;
+    return found == 0;
+}
+
+bool iviti_pack_panel(const uint8_t *rows, size_t count, size_t in, uint32_t bits, int8_t *panel,
+                      int32_t *sums)
+{
+    const size_t stride = iviti_packed_row(in, bits);
     int8_t tile[IVITI_PANEL][TILE];
     unsigned minimum = 0;
     memset(sums, 0, IVITI_PANEL * sizeof *sums);
@@ -41,7 +72,9 @@ bool iviti_pack_panel(const int8_t *rows, size_t count, size_t in, int8_t *panel
         if (width < TILE)
             memset(tile, 0, sizeof tile);
         for (size_t r = 0; r < count; r++) {
-            if (width == TILE)
+            if (bits < 8)
+                minimum |= expand(rows + r * stride + k / 8 * bits, width, bits, tile[r]);
+            else if (width == TILE)
                 memcpy(tile[r], rows + r * in + k, TILE);
             else
                 memcpy(tile[r], rows + r * in + k, width);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/checked.h"
+#include "model/pack.h"
 
 #define MULTIPLIER_LOW    (1 << 30)
 #define MULTIPLIER_HIGH   INT32_MAX
@@ -189,6 +190,43 @@ static void set_shift_range(const iviti_geometry *g, iviti_tensor_spec *s)
         s->low = 32;
 }
 
+/* Bits of a weight of the layer. */
+static uint32_t weight_bits(const iviti_geometry *g, const iviti_tensor_spec *s)
+{
+    uint32_t slot;
+    switch (s->owner) {
+    case IVITI_BLOCK_QKV:
+        slot = iviti_block_weights(s->index, s->stage);
+        break;
+    case IVITI_BLOCK_PROJ:
+        slot = iviti_block_weights(s->index, s->stage) + 1;
+        break;
+    case IVITI_BLOCK_FC1:
+        slot = iviti_block_weights(s->index, s->stage) + 2;
+        break;
+    case IVITI_BLOCK_FC2:
+        slot = iviti_block_weights(s->index, s->stage) + 3;
+        break;
+    case IVITI_MERGE_REDUCTION:
+        slot = iviti_merge_weights(g, s->stage);
+        break;
+    default:
+        return 8;
+    }
+    return g->weight_bits[slot] == 0 ? 8 : g->weight_bits[slot];
+}
+
+static void set_weight(const iviti_geometry *g, iviti_tensor_spec *s, uint32_t out, uint32_t in)
+{
+    s->bits = weight_bits(g, s);
+    s->inputs = in;
+    set_shape(s, IVITI_TYPE_I8, out, (uint32_t)iviti_packed_row(in, s->bits));
+    if (s->bits == 8)
+        set_range(s, -127, 127);
+    else
+        set_range(s, -128, 127);
+}
+
 static void fill_layer_tensor(const iviti_geometry *g, iviti_tensor_spec *s)
 {
     uint32_t out, in;
@@ -197,8 +235,7 @@ static void fill_layer_tensor(const iviti_geometry *g, iviti_tensor_spec *s)
         out = 2;
     switch (s->field) {
     case IVITI_FIELD_WEIGHT:
-        set_shape(s, IVITI_TYPE_I8, out, in);
-        set_range(s, -127, 127);
+        set_weight(g, s, out, in);
         break;
     case IVITI_FIELD_BIAS:
         set_shape(s, IVITI_TYPE_I32, out, 0);
@@ -269,6 +306,8 @@ static bool fill(const iviti_geometry *g, iviti_owner first, size_t position, iv
     s->owner = (iviti_owner)owner;
     s->kind = owners[owner].kind;
     s->field = kinds[s->kind].field[position];
+    s->bits = 0;
+    s->inputs = 0;
     if (s->kind == IVITI_ARRAY)
         fill_array(g, s);
     else

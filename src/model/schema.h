@@ -90,9 +90,12 @@ typedef struct iviti_tensor_spec {
     iviti_owner owner;
     iviti_layer_kind kind;
     iviti_field field;
+    uint32_t bits;   /* of an element of a weight; else 0 */
+    uint32_t inputs; /* of a weight: elements of a row once it is unpacked, shape[1] where bits is 8 */
     uint32_t index; /* block through all stages, or stage of a merge, or 0 */
     uint32_t stage;
-    int32_t low, high; /* every element lies in [low, high]. Besides: the multipliers of a norm are
+    int32_t low, high; /* every element lies in [low, high], every byte where it holds packed
+                          weights. Besides: the multipliers of a norm are
                           at least 2^30 in magnitude, and what FORMAT.md says of tables, of epsilon
                           and of the accumulators of a dense layer */
 } iviti_tensor_spec;

@@ -67,7 +67,7 @@ static uint64_t tensor_memory(const iviti_geometry *g, const iviti_tensor_spec *
     case IVITI_DENSE:
         if (spec->field != IVITI_FIELD_WEIGHT)
             return 0;
-        return dense_parts(spec) * dense_memory(n / dense_parts(spec), spec->shape[1]);
+        return dense_parts(spec) * dense_memory(n / dense_parts(spec), spec->inputs);
     case IVITI_NORM:
         return spec->field == IVITI_FIELD_MULTIPLIER
                    ? 3 * round_up(n * sizeof(int32_t), IVITI_ALIGNMENT)
@@ -195,14 +195,37 @@ static void set_dense(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
     for (uint32_t i = 0; i < l->parts; i++) {
         const iviti_dense_part *const p = &l->part[i];
         *target[i] = (iviti_dense){
-            spec->shape[1], p->out, p->panels, p->bias, p->multiplier, p->shift,
+            spec->inputs, p->out, p->panels, p->bias, p->multiplier, p->shift,
         };
     }
 }
 
+/* Rows `first` to `first` + rows - 1 of the weight to a panel. */
+static iviti_status load_panel(iviti_tensor_loader *l, const iviti_tensor_spec *spec, uint32_t first,
+                               size_t rows, int8_t *panel, int32_t *sums)
+{
+    const uint8_t *bytes;
+    const iviti_status status =
+        iviti_reader_take(l->reader, (uint64_t)rows * spec->shape[1], spec->name, &bytes);
+    if (status != IVITI_OK)
+        return status;
+    const int32_t most = (1 << (spec->bits - 1)) - 1;
+    if (!iviti_pack_panel(bytes, rows, spec->inputs, spec->bits, panel, sums))
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                              "%s has a %" PRId32 " in rows %" PRIu32 " to %zu; it must be %" PRId32
+                              " to %" PRId32,
+                              spec->name, -most - 1, first, first + rows - 1, -most, most);
+    if (!iviti_packed_padding_zero(bytes, rows, spec->inputs, spec->bits))
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_CORRUPT,
+                              "%s has bits behind the last weight of a row in rows %" PRIu32
+                              " to %zu; they must be 0",
+                              spec->name, first, first + rows - 1);
+    return IVITI_OK;
+}
+
 static iviti_status load_weight(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
-    const uint32_t in = spec->shape[1];
+    const uint32_t in = spec->inputs;
     const size_t panel_bytes = iviti_panel_bytes(IVITI_PANEL, in);
     l->parts = dense_parts(spec);
     l->in = in;
@@ -216,18 +239,11 @@ static iviti_status load_weight(iviti_tensor_loader *l, const iviti_tensor_spec 
         p->shift = iviti_arena_take(&l->arena, padded * sizeof(int32_t));
         for (uint32_t row = 0; row < p->out; row += IVITI_PANEL) {
             const size_t rows = p->out - row < IVITI_PANEL ? p->out - row : IVITI_PANEL;
-            const uint8_t *bytes;
             const iviti_status status =
-                iviti_reader_take(l->reader, (uint64_t)rows * in, spec->name, &bytes);
+                load_panel(l, spec, i * p->out + row, rows,
+                           p->panels + row / IVITI_PANEL * panel_bytes, p->bias + row);
             if (status != IVITI_OK)
                 return status;
-            if (!iviti_pack_panel((const int8_t *)bytes, rows, in,
-                                  p->panels + row / IVITI_PANEL * panel_bytes, p->bias + row))
-                return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
-                                      "%s has a -128 in rows %" PRIu32
-                                      " to %zu; it must be -127 to "
-                                      "127",
-                                      spec->name, i * p->out + row, i * p->out + row + rows - 1);
         }
         for (size_t row = p->out; row < padded; row++) {
             p->multiplier[row] = 1 << 30;

@@ -46,10 +46,15 @@ uint64_t model_parts(const iviti_geometry *g, model_part_size sizes[PART_COUNT])
         bytes += spec.bytes;
         if ((spec.kind == IVITI_DENSE && spec.field == IVITI_FIELD_WEIGHT) ||
             spec.owner == IVITI_EMBED_POSITION) {
-            part->weights += spec.count;
-            part->bits = bits_of(spec.type);
+            const uint64_t count = spec.bits != 0 ? (uint64_t)spec.shape[0] * spec.inputs : spec.count;
+            const uint32_t bits = spec.bits != 0 ? spec.bits : bits_of(spec.type);
+            part->weights += count;
+            part->bits += (double)bits * (double)count;
         }
     }
+    for (size_t i = 0; i < PART_COUNT; i++)
+        if (sizes[i].weights > 0)
+            sizes[i].bits /= (double)sizes[i].weights;
     return bytes;
 }
 

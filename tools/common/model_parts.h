@@ -21,7 +21,7 @@ typedef struct model_part_size {
     const char *name;
     uint64_t tensors;
     uint64_t weights; /* elements of weight matrices and of the position table */
-    uint32_t bits;    /* of such an element; 0 where the part has none */
+    double bits;      /* of such an element, on average; 0 where the part has none */
     uint64_t bytes;   /* of all its tensors, constants and tables included */
 } model_part_size;
 

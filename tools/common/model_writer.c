@@ -95,6 +95,20 @@ static void put_float_pair(model_writer *w, const char *key, const float *values
     }
 }
 
+/* Only where a layer has fewer than 8. */
+static void put_weight_bits(model_writer *w)
+{
+    const uint32_t layers = iviti_weight_layers(&w->geometry);
+    bool packed = false;
+    for (uint32_t i = 0; i < layers; i++)
+        packed |= w->geometry.weight_bits[i] != 0 && w->geometry.weight_bits[i] != 8;
+    if (!packed)
+        return;
+    put_array_pair(w, "iviti.weights.bits", IVITI_GGUF_U32, layers);
+    for (uint32_t i = 0; i < layers; i++)
+        put_u32(w, w->geometry.weight_bits[i] == 0 ? 8 : w->geometry.weight_bits[i]);
+}
+
 static void put_geometry(model_writer *w, const model_metadata *m)
 {
     static const char *const softmaxes[] = { [IVITI_SOFTMAX_TABLE] = "table-u8",
@@ -139,6 +153,7 @@ static void put_geometry(model_writer *w, const model_metadata *m)
     put_text_pair(w, "iviti.operators.softmax", softmaxes[g->softmax_kind]);
     put_text_pair(w, "iviti.operators.gelu",
                   g->gelu_kind == IVITI_GELU_SHIFT ? "shiftgelu" : "table");
+    put_weight_bits(w);
     put_number_pair(w, "iviti.logits.multiplier", g->logits_multiplier);
     put_number_pair(w, "iviti.logits.shift", g->logits_shift);
 }
