@@ -35,11 +35,12 @@ typedef struct settings {
     int recipe;
 } settings;
 
-#define WEIGHT_CHOICES    "8"
+#define WEIGHT_CHOICES    "8|6|4|3"
 #define NONLINEAR_CHOICES "table|shift"
-#define RECIPE_CHOICES    "minmax|mse"
+#define RECIPE_CHOICES    "minmax|mse|compensate"
 enum { NONLINEAR_TABLE, NONLINEAR_SHIFT };
-enum { RECIPE_MINMAX, RECIPE_MSE };
+enum { RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE };
+static const int WEIGHT_BITS[] = { 8, 6, 4, 3 };
 
 static const option_spec OPTIONS[] = {
     { .name = "output",
@@ -71,7 +72,8 @@ static const option_spec OPTIONS[] = {
       .offset = offsetof(settings, weights),
       .value = "BITS",
       .choices = WEIGHT_CHOICES,
-      .help = "Bits of a weight (default: 8)." },
+      .help = "Bits of a weight of the blocks (default: 8). The patch embedding and the classifier "
+              "keep 8." },
     { .name = "nonlinear",
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, nonlinear),
@@ -82,8 +84,9 @@ static const option_spec OPTIONS[] = {
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, recipe),
       .choices = RECIPE_CHOICES,
-      .help = "How ranges are chosen: everything that was seen, or least squared error (default: "
-              "mse)." },
+      .help = "How constants are chosen: ranges that hold everything that was seen, ranges of least "
+              "squared error, or these with weights that make up for one another's rounding "
+              "(default: compensate)." },
 };
 
 /* What a conversion holds until the end. */
@@ -113,7 +116,9 @@ static bool quantize(conversion *c, report *r)
     progress p;
     progress_start(&p, "quantising", 3 * (uint64_t)c->network->geometry.depth, s->common.quiet);
     const quantize_options options = {
-        .method = s->recipe == RECIPE_MSE ? RANGE_MSE : RANGE_MINMAX,
+        .method = s->recipe == RECIPE_MINMAX ? RANGE_MINMAX : RANGE_MSE,
+        .compensate = s->recipe == RECIPE_COMPENSATE,
+        .weight_bits = WEIGHT_BITS[s->weights],
         .shift_family = s->nonlinear == NONLINEAR_SHIFT,
         .threads = options_threads(&s->common),
         .progress = show_progress,
@@ -137,8 +142,8 @@ static void describe_recipe(const conversion *c, char *text, size_t bytes)
     }
     options_choice_name(NONLINEAR_CHOICES, s->nonlinear, nonlinear, sizeof nonlinear);
     options_choice_name(RECIPE_CHOICES, s->recipe, recipe, sizeof recipe);
-    snprintf(text, bytes, "weights 8, nonlinear %s, ranges %s, %zu calibration pictures, preset %s",
-             nonlinear, recipe, c->calibration.count, c->network->preset);
+    snprintf(text, bytes, "weights %d, nonlinear %s, recipe %s, %zu calibration pictures, preset %s",
+             WEIGHT_BITS[s->weights], nonlinear, recipe, c->calibration.count, c->network->preset);
 }
 
 static bool write_model(conversion *c, report *r)

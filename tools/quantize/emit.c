@@ -5,7 +5,7 @@ static const void *of_dense(const integer_dense *d, iviti_field field)
 {
     switch (field) {
     case IVITI_FIELD_WEIGHT:
-        return d->weight;
+        return d->packed ? (const void *)d->packed : d->weight;
     case IVITI_FIELD_BIAS:
         return d->bias;
     case IVITI_FIELD_MULTIPLIER:

@@ -16,7 +16,9 @@ typedef struct integer_dyadics {
 
 typedef struct integer_dense {
     uint32_t in, out;
-    int8_t *weight;          /* (out, in) */
+    int bits;                /* of a weight; 3, 4, 6 or 8 */
+    int8_t *weight;          /* (out, in), in the range of these bits */
+    uint8_t *packed;         /* the same as the file has it; NULL for 8 bits */
     int32_t *bias;           /* (out) */
     integer_dyadics factor;  /* (out) */
 } integer_dense;

@@ -104,9 +104,9 @@ static void dense(importer *m, const char *name, const network_linear *layer, si
     if (m->failed)
         return;
     const code from = uniform(m, in, in_scale), to = uniform(m, out, out_scale);
+    const dense_fit fit = { RANGE_MINMAX, 8, NULL };
     m->failed = m->scratch.failed || !quantize_dense(m->memory, name, layer->weight, layer->bias,
-                                                     out, &from, &to, false, RANGE_MINMAX, result,
-                                                     m->r);
+                                                     out, &from, &to, false, &fit, result, m->r);
     layer_row *row = &m->rows[m->row_count++];
     snprintf(row->name, sizeof row->name, "%s", name);
     row->bits = 8;
@@ -130,7 +130,8 @@ static double wide_scale(importer *m, const network_linear *layer, size_t in, do
                          size_t out, double out_scale)
 {
     const code from = uniform(m, in, in_scale);
-    return from.scale ? fmax(out_scale, dense_finest_scale(layer->weight, out, &from)) : out_scale;
+    return from.scale ? fmax(out_scale, dense_finest_scale(layer->weight, out, &from, 8))
+                      : out_scale;
 }
 
 /* ---- attention and MLP -------------------------------------------------------------------------- */

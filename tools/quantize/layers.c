@@ -3,130 +3,200 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cblas.h>
 
+#include "common/weight_packing.h"
+#include "model/pack.h"
 #include "quantize/dyadic.h"
 
-#define WEIGHT_LIMIT 127          /* of an s8 weight; -128 is not used */
 #define BIAS_LIMIT   (1 << 29)    /* leaves the products their share of 31 bits */
 #define WEIGHT_CANDIDATES 24
+#define NARROWEST    0.5          /* of the full range is clipped at most */
+#define AROUND       2            /* compensated: so many scales to either side */
+#define AROUND_STEP  0.06
+#define COARSEST     0.499        /* of the output's scale (models/FORMAT.md, dense) */
 #define SNR_ROWS     4096
 #define FINEST_MARGIN 2.01
 
-/* Squared error of a row of weights at a scale. */
-static double row_error(const double *row, size_t in, double scale)
+/* A row of weights on its way to integers. */
+typedef struct row_fit {
+    const dense_fit *fit;
+    size_t in;
+    int limit;
+    double coarsest;        /* scale that the output's factor allows */
+    const double *target;   /* (in) */
+    double *scratch;        /* (in) */
+    int8_t *integers;       /* (in) the best so far */
+    int8_t *tried;          /* (in) */
+    double least, scale;    /* of the best so far */
+} row_fit;
+
+static double clamp_weight(double q, int limit)
 {
+    return q > limit ? limit : q < -limit ? -limit : q;
+}
+
+/* Squared error of the row at a scale, and its integers, each weight by itself. Inputs count by how
+ * much they move, where that is known. */
+static double round_row(const row_fit *f, double scale, int8_t *integers)
+{
+    const compensation *c = f->fit->compensation;
     double error = 0;
-    for (size_t k = 0; k < in; k++) {
-        double q = nearbyint(row[k] / scale);
-        q = q > WEIGHT_LIMIT ? WEIGHT_LIMIT : q < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : q;
-        error += (row[k] - q * scale) * (row[k] - q * scale);
+    for (size_t k = 0; k < f->in; k++) {
+        const double q = clamp_weight(nearbyint(f->target[k] / scale), f->limit);
+        const double d = f->target[k] - q * scale;
+        integers[k] = (int8_t)q;
+        error += c ? c->diagonal[k] * d * d : d * d;
     }
     return error;
 }
 
-static double row_scale(const double *row, size_t in, range_method method)
+static double largest_of(const double *row, size_t in)
 {
     double largest = 0;
     for (size_t k = 0; k < in; k++)
         largest = fmax(largest, fabs(row[k]));
-
-    double best = largest / WEIGHT_LIMIT;
-    if (method == RANGE_MSE && best > 0) {
-        double least = row_error(row, in, best);
-        for (int i = 1; i < WEIGHT_CANDIDATES; i++) {
-            const double scale = largest / WEIGHT_LIMIT * (1 - 0.5 * i / WEIGHT_CANDIDATES);
-            const double error = row_error(row, in, scale);
-            if (error < least) {
-                least = error;
-                best = scale;
-            }
-        }
-    }
-    return best;
+    return largest;
 }
 
-/* The scale of a row's accumulator: that of its weights, unless the row is empty or its bias would
- * not fit beside the products. */
-static double accumulator_scale(double weights, double bias, double out_scale)
+/* Rounds at a scale; the result is kept if it is the best so far. */
+static void try_scale(row_fit *f, double scale, bool compensated)
 {
-    const double smallest = fmax(fabs(bias) / BIAS_LIMIT, out_scale * 0x1p-24);
-    return weights > smallest ? weights : smallest;
+    const double error = compensated ? compensation_round(f->fit->compensation, f->target, scale,
+                                                          f->limit, f->scratch, f->tried)
+                                     : round_row(f, scale, f->tried);
+    if (error < f->least) {
+        f->least = error;
+        f->scale = scale;
+        memcpy(f->integers, f->tried, f->in);
+    }
 }
 
-static bool take_dense(arena *memory, size_t in, size_t out, integer_dense *d)
+/* Scale and integers of the row. Compensation, which takes longer, looks around the scale that is best
+ * without it. */
+static void fit_row(row_fit *f, double smallest)
+{
+    const double widest = fmin(largest_of(f->target, f->in) / f->limit, f->coarsest);
+    const int candidates = f->fit->method == RANGE_MSE ? WEIGHT_CANDIDATES : 1;
+
+    f->least = INFINITY;
+    for (int i = 0; i < candidates; i++)
+        try_scale(f, fmax(widest * (1 - NARROWEST * i / WEIGHT_CANDIDATES), smallest), false);
+    if (!f->fit->compensation)
+        return;
+    const double around = f->scale;
+    f->least = INFINITY;
+    for (int i = -AROUND; i <= AROUND; i++)
+        try_scale(f, fmax(fmin(around * (1 + AROUND_STEP * i), f->coarsest), smallest), true);
+}
+
+/* The least scale of a row's accumulator: with it the bias fits beside the products. */
+static double smallest_scale(double bias, double out_scale)
+{
+    return fmax(fabs(bias) / BIAS_LIMIT, out_scale * 0x1p-24);
+}
+
+static bool take_dense(arena *memory, size_t in, size_t out, int bits, integer_dense *d)
 {
     *d = (integer_dense){
         .in = (uint32_t)in,
         .out = (uint32_t)out,
+        .bits = bits,
         .weight = ARENA_TAKE(memory, int8_t, in * out),
+        .packed = bits == 8 ? NULL
+                            : ARENA_TAKE(memory, uint8_t,
+                                         out * iviti_packed_row(in, (uint32_t)bits)),
         .bias = ARENA_TAKE(memory, int32_t, out),
         .factor = { ARENA_TAKE(memory, int32_t, out), ARENA_TAKE(memory, int8_t, out) },
     };
     return !memory->failed;
 }
 
+/* What the integers of a layer are to come near to, (outputs, in), in the compensation's order. */
+static bool fill_targets(const float *weight, size_t outputs, const code *in,
+                         const compensation *c, double *target)
+{
+    if (c)
+        return compensation_target(c, in, weight, outputs, target);
+    for (size_t o = 0; o < outputs; o++)
+        for (size_t k = 0; k < in->width; k++)
+            target[o * in->width + k] = weight[o * in->width + k] * in->scale[k];
+    return true;
+}
+
+/* Bias and factor of output o, whose weights are there. constant: what the output is at the mean of the
+ * inputs. */
+static bool finish_row(const char *name, size_t o, double scale, double constant, const code *in,
+                       const code *out, bool pixels, integer_dense *result, report *r)
+{
+    const int8_t *weight = result->weight + o * in->width;
+    int64_t reach = 0;
+    for (size_t k = 0; k < in->width; k++) {
+        constant -= weight[k] * scale * in->mean_code[k];
+        reach += 255 * (int64_t)abs(weight[k]);
+    }
+    result->bias[o] = (int32_t)llround(constant / scale);
+    reach += llabs((int64_t)result->bias[o]) + (pixels ? 0 : reach / 2 + 128);
+    if (reach >= INT32_MAX)
+        return report_fail(r, "%s: output %zu could overflow its accumulator", name, o);
+    iviti_dyadic factor;
+    if (!dyadic_from_real(scale / out->scale[o], 32, 62, &factor, NULL))
+        return report_fail(r, "%s: output %zu has a factor of %g; the limit is one half", name, o,
+                           scale / out->scale[o]);
+    result->factor.multiplier[o] = factor.multiplier;
+    result->factor.shift[o] = (int8_t)factor.shift;
+    return true;
+}
+
 bool quantize_dense(arena *memory, const char *name, const float *weight, const float *bias,
                     size_t outputs, const code *in, const code *out, bool pixels,
-                    range_method method, integer_dense *result, report *r)
+                    const dense_fit *fit, integer_dense *result, report *r)
 {
     const size_t inputs = in->width;
-    double *row = malloc(inputs * sizeof *row);
-    if (!row || !take_dense(memory, inputs, outputs, result)) {
-        free(row);
-        return report_fail(r, "%s: out of memory", name);
-    }
+    const compensation *c = fit->compensation;
+    double *target = malloc(outputs * inputs * sizeof *target);
+    double *scratch = malloc(inputs * sizeof *scratch);
+    int8_t *integers = malloc(2 * inputs);
+    const bool room = target && scratch && integers && fill_targets(weight, outputs, in, c, target) &&
+                      take_dense(memory, inputs, outputs, fit->bits, result);
 
-    bool fits = true;
+    bool fits = room || report_fail(r, "%s: out of memory", name);
     for (size_t o = 0; o < outputs && fits; o++) {
         double constant = bias[o] - out->offset[o];
-        for (size_t k = 0; k < inputs; k++) {
-            row[k] = weight[o * inputs + k] * in->scale[k];
+        for (size_t k = 0; k < inputs; k++)
             constant += weight[o * inputs + k] * in->mean[k];
-        }
-        const double scale =
-            accumulator_scale(row_scale(row, inputs, method), constant, out->scale[o]);
-
-        int64_t reach = 0;
-        for (size_t k = 0; k < inputs; k++) {
-            double q = nearbyint(row[k] / scale);
-            q = q > WEIGHT_LIMIT ? WEIGHT_LIMIT : q < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : q;
-            result->weight[o * inputs + k] = (int8_t)q;
-            constant -= q * scale * in->mean_code[k];
-            reach += 255 * (int64_t)fabs(q);
-        }
-        result->bias[o] = (int32_t)llround(constant / scale);
-        reach += llabs((int64_t)result->bias[o]) + (pixels ? 0 : reach / 2 + 128);
-        iviti_dyadic factor;
-        fits = reach < INT32_MAX || report_fail(r, "%s: output %zu could overflow its accumulator",
-                                                name, o);
-        fits = fits && (dyadic_from_real(scale / out->scale[o], 32, 62, &factor, NULL) ||
-                        report_fail(r, "%s: output %zu has a factor of %g; the limit is one half",
-                                    name, o, scale / out->scale[o]));
-        if (fits) {
-            result->factor.multiplier[o] = factor.multiplier;
-            result->factor.shift[o] = (int8_t)factor.shift;
-        }
+        row_fit f = { fit, inputs, weight_limit(fit->bits), COARSEST * out->scale[o],
+                      target + o * inputs, scratch, integers, integers + inputs, 0, 0 };
+        fit_row(&f, smallest_scale(constant, out->scale[o]));
+        for (size_t k = 0; k < inputs; k++)
+            result->weight[o * inputs + (c ? c->order[k] : k)] = integers[k];
+        fits = finish_row(name, o, f.scale, constant, in, out, pixels, result, r);
     }
-    free(row);
+    if (fits && result->packed)
+        weight_packing_pack(result->weight, outputs, inputs, (unsigned)fit->bits, result->packed);
+    free(target);
+    free(scratch);
+    free(integers);
     return fits;
 }
 
-double dense_finest_scale(const float *weight, size_t outputs, const code *in)
+double dense_finest_scale(const float *weight, size_t outputs, const code *in, int bits)
 {
     double coarsest = 1e-9;
     for (size_t o = 0; o < outputs; o++)
         for (size_t k = 0; k < in->width; k++)
             coarsest = fmax(coarsest, fabs((double)weight[o * in->width + k]) * in->scale[k]);
-    return coarsest / WEIGHT_LIMIT * FINEST_MARGIN;
+    return coarsest / weight_limit(bits) * FINEST_MARGIN;
 }
 
 bool quantize_logits(arena *scratch, arena *memory, const network_linear *head, const code *in,
                      range_method method, integer_network *result, report *r)
 {
     const size_t classes = result->geometry.classes;
-    const double finest = dense_finest_scale(head->weight, classes, in);
+    const double finest = dense_finest_scale(head->weight, classes, in, 8);
+    const dense_fit fit = { method, 8, NULL };
     code out = code_new(scratch, classes);
     iviti_dyadic scale;
 
@@ -139,7 +209,7 @@ bool quantize_logits(arena *scratch, arena *memory, const network_linear *head, 
     for (size_t o = 0; o < classes; o++)
         out.scale[o] = dyadic_to_real(scale);
     return quantize_dense(memory, "head", head->weight, head->bias, classes, in, &out, false,
-                          method, &result->head, r);
+                          &fit, &result->head, r);
 }
 
 bool quantize_norm(arena *memory, const char *name, const network_norm *norm, double epsilon,

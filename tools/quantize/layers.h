@@ -7,6 +7,7 @@
 
 #include "network/network.h"
 #include "quantize/code.h"
+#include "quantize/compensate.h"
 #include "quantize/integer_network.h"
 
 /* What a layer's name and its fit are, for the table at the end of a conversion. */
@@ -17,16 +18,29 @@ typedef struct layer_row {
     size_t bytes;
 } layer_row;
 
+/* How the weights of a layer become integers. */
+typedef struct dense_fit {
+    range_method method;
+    int bits;                         /* 3, 4, 6 or 8 */
+    const compensation *compensation; /* of this layer's inputs; NULL: each weight by itself */
+} dense_fit;
+
+/* The largest weight of so many bits. */
+static inline int weight_limit(int bits)
+{
+    return (1 << (bits - 1)) - 1;
+}
+
 /* Weights get one scale per output row. weight (out, in) and bias (out) are real; `in` describes the
  * inputs, `out` the outputs (scale alone for the s16 stream). pixels: inputs are u8, else s8. The bias
  * makes the mean output over what was observed of `in` that of the float layer. */
 bool quantize_dense(arena *memory, const char *name, const float *weight, const float *bias,
                     size_t outputs, const code *in, const code *out, bool pixels,
-                    range_method method, integer_dense *result, report *r);
+                    const dense_fit *fit, integer_dense *result, report *r);
 
 /* The finest output scale that a layer with these inputs can write: its factors must stay below one
  * half (models/FORMAT.md, dense). A finer one would hold no more than the accumulator does. */
-double dense_finest_scale(const float *weight, size_t outputs, const code *in);
+double dense_finest_scale(const float *weight, size_t outputs, const code *in, int bits);
 
 /* The classifier, to s32 logits at one scale, which is set in the geometry. */
 bool quantize_logits(arena *scratch, arena *memory, const network_linear *head, const code *in,

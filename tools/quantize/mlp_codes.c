@@ -323,16 +323,9 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
 
     code_observe(&out, gelu_seen, rows);
     snprintf(name, sizeof name, "block.%u.fc1", block);
-    if (!quantize_dense(q->memory, name, fc1.weight, fc1.bias, hidden, norm2, &in, false,
-                        q->options->method, &b->fc1, q->r))
-        return false;
-    quantizer_note(q, name, &b->fc1, &fc1, norm2, &in, seen->norm2, rows);
-    if (!quantizer_branch(q, stage, &fc2, &out, &branch, &b->join2))
+    if (!quantizer_dense(q, name, &fc1, hidden, norm2, &in, seen->norm2, rows, &b->fc1) ||
+        !quantizer_branch(q, stage, &fc2, &out, q->options->weight_bits, &branch, &b->join2))
         return false;
     snprintf(name, sizeof name, "block.%u.fc2", block);
-    if (!quantize_dense(q->memory, name, fc2.weight, fc2.bias, dim, &out, &branch, false,
-                        q->options->method, &b->fc2, q->r))
-        return false;
-    quantizer_note(q, name, &b->fc2, &fc2, &out, &branch, gelu_seen, rows);
-    return true;
+    return quantizer_dense(q, name, &fc2, dim, &out, &branch, gelu_seen, rows, &b->fc2);
 }

@@ -24,14 +24,14 @@ code quantizer_stream_code(quantizer *q, uint32_t stage)
 }
 
 bool quantizer_branch(quantizer *q, uint32_t stage, const network_linear *layer, const code *in,
-                      code *branch, integer_join *join)
+                      int bits, code *branch, integer_join *join)
 {
     const double stream = q->stream_scale[stage];
     *branch = quantizer_stream_code(q, stage);
     if (q->scratch.failed)
         return report_fail(q->r, "stage %u: out of memory", stage);
 
-    const double scale = fmax(stream, dense_finest_scale(layer->weight, branch->width, in));
+    const double scale = fmax(stream, dense_finest_scale(layer->weight, branch->width, in, bits));
     for (size_t i = 0; i < branch->width; i++)
         branch->scale[i] = scale;
     iviti_dyadic f;
@@ -47,9 +47,29 @@ void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
 {
     layer_row *row = &q->rows[q->row_count++];
     snprintf(row->name, sizeof row->name, "%s", name);
-    row->bits = 8;
-    row->bytes = (size_t)dense->in * dense->out + (size_t)dense->out * 9;
+    row->bits = dense->bits;
+    row->bytes = ((size_t)dense->in * (size_t)dense->bits + 7) / 8 * dense->out +
+                 (size_t)dense->out * 9;
     row->snr = x ? dense_snr(dense, layer->weight, layer->bias, in, out, x, rows) : NAN;
+}
+
+bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer, size_t outputs,
+                     const code *in, const code *out, const float *x, size_t rows,
+                     integer_dense *result)
+{
+    arena memory; /* of the compensation, which is large */
+    compensation c;
+    arena_init(&memory);
+    const bool compensate = q->options->compensate;
+    const dense_fit fit = { q->options->method, q->options->weight_bits, compensate ? &c : NULL };
+    bool done = !compensate || compensation_prepare(&memory, in, x, rows, &c) ||
+                report_fail(q->r, "%s: out of memory", name);
+    done = done && quantize_dense(q->memory, name, layer->weight, layer->bias, outputs, in, out, false,
+                                  &fit, result, q->r);
+    arena_free(&memory);
+    if (done)
+        quantizer_note(q, name, result, layer, in, out, x, rows);
+    return done;
 }
 
 static double largest(const float *x, size_t count)
@@ -145,7 +165,7 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
     code out;
     double patch_scale = q->stream_scale[0];
 
-    if (!quantizer_branch(q, 0, &n->embed, &in, &out, &q->out->embed_join))
+    if (!quantizer_branch(q, 0, &n->embed, &in, 8, &out, &q->out->embed_join))
         return false;
     if (g->family == IVITI_SWIN) { /* the patches' own scale, before their LayerNorm */
         float *patches = ARENA_TAKE(&q->scratch, float, values);
@@ -154,7 +174,7 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
         if (!network_embed(n, pixels, q->pictures, q->options->threads, x, patches, q->r))
             return false;
         patch_scale = fmax(stream_scale_for(largest(patches, values)),
-                           dense_finest_scale(n->embed.weight, dim, &in));
+                           dense_finest_scale(n->embed.weight, dim, &in, 8));
         for (size_t c = 0; c < dim; c++)
             out.scale[c] = patch_scale;
     } else if (!network_embed(n, pixels, q->pictures, q->options->threads, x, NULL, q->r)) {
@@ -163,8 +183,9 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
     if (q->scratch.failed)
         return report_fail(q->r, "embed: out of memory");
 
+    const dense_fit fit = { q->options->method, 8, NULL };
     if (!quantize_dense(q->memory, "embed", n->embed.weight, n->embed.bias, dim, &in, &out, true,
-                        q->options->method, &q->out->embed, q->r))
+                        &fit, &q->out->embed, q->r))
         return false;
     quantizer_note(q, "embed", &q->out->embed, &n->embed, &in, &out, NULL, 0);
     if (g->family == IVITI_VIT)
@@ -212,7 +233,7 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     if (!quantize_attention(q, i, &seen, rows, &qkv, &attention))
         return false;
     code_observe(&attention, seen.attention, rows);
-    if (!quantizer_branch(q, stage, &from->proj, &attention, &branch, &to->join1))
+    if (!quantizer_branch(q, stage, &from->proj, &attention, q->options->weight_bits, &branch, &to->join1))
         return false;
 
     snprintf(name, sizeof name, "block.%u.norm1", i);
@@ -220,15 +241,12 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
                        &norm1, &to->norm1, q->r))
         return false;
     snprintf(name, sizeof name, "block.%u.qkv", i);
-    if (!quantize_dense(q->memory, name, from->qkv.weight, from->qkv.bias, 3 * dim, &norm1, &qkv,
-                        false, method, &to->qkv, q->r))
+    if (!quantizer_dense(q, name, &from->qkv, 3 * dim, &norm1, &qkv, seen.norm1, rows, &to->qkv))
         return false;
-    quantizer_note(q, name, &to->qkv, &from->qkv, &norm1, &qkv, seen.norm1, rows);
     snprintf(name, sizeof name, "block.%u.proj", i);
-    if (!quantize_dense(q->memory, name, from->proj.weight, from->proj.bias, dim, &attention,
-                        &branch, false, method, &to->proj, q->r))
+    if (!quantizer_dense(q, name, &from->proj, dim, &attention, &branch, seen.attention, rows,
+                         &to->proj))
         return false;
-    quantizer_note(q, name, &to->proj, &from->proj, &attention, &branch, seen.attention, rows);
     snprintf(name, sizeof name, "block.%u.norm2", i);
     return quantize_norm(q->memory, name, &from->norm2, n->epsilon, q->stream_scale[stage], kind,
                          &norm2, &to->norm2, q->r) &&
@@ -254,7 +272,8 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
     const network_linear *reduction = &n->merges[stage].reduction;
     if (!q->scratch.failed)
         q->stream_scale[stage + 1] = fmax(q->stream_scale[stage + 1],
-                                          dense_finest_scale(reduction->weight, 2 * s->dim, &in));
+                                          dense_finest_scale(reduction->weight, 2 * s->dim, &in,
+                                                             q->options->weight_bits));
     const code out = quantizer_stream_code(q, stage + 1);
     if (q->scratch.failed)
         return report_fail(q->r, "merge %u: out of memory", stage);
@@ -264,10 +283,8 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
                        q->out->geometry.norm_kind, &in, &to->norm, q->r))
         return false;
     snprintf(name, sizeof name, "merge.%u.reduction", stage);
-    if (!quantize_dense(q->memory, name, reduction->weight, reduction->bias, 2 * s->dim, &in, &out,
-                        false, q->options->method, &to->reduction, q->r))
+    if (!quantizer_dense(q, name, reduction, 2 * s->dim, &in, &out, normed, rows, &to->reduction))
         return false;
-    quantizer_note(q, name, &to->reduction, reduction, &in, &out, normed, rows);
     memcpy(x, next, rows * 2 * s->dim * sizeof *x);
     return true;
 }
@@ -400,6 +417,8 @@ bool quantize_network(const network *source, const uint8_t *pixels, size_t count
         n->geometry.softmax_kind =
             options->shift_family ? IVITI_SOFTMAX_SHIFT16 : IVITI_SOFTMAX_TABLE;
         n->geometry.gelu_kind = options->shift_family ? IVITI_GELU_SHIFT : IVITI_GELU_TABLE;
+        for (uint32_t i = 0; i < iviti_weight_layers(g); i++)
+            n->geometry.weight_bits[i] = (uint8_t)options->weight_bits;
         n->blocks = ARENA_TAKE(&n->memory, integer_block, g->depth);
         n->merges = ARENA_TAKE(&n->memory, integer_merge, g->stages);
         q.rows = ARENA_TAKE(&n->memory, layer_row, 4 * g->depth + g->stages + 2);

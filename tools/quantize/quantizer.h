@@ -26,12 +26,18 @@ code quantizer_stream_code(quantizer *q, uint32_t stage);
 /* The s16 output of a layer that joins the stream, as fine as both allow, and the join that brings it
  * to the stream's scale. */
 bool quantizer_branch(quantizer *q, uint32_t stage, const network_linear *layer, const code *in,
-                      code *branch, integer_join *join);
+                      int bits, code *branch, integer_join *join);
 
 /* A row for the table, with the layer's fit measured on x (rows, in); x NULL: not measured. */
 void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
                     const network_linear *layer, const code *in, const code *out, const float *x,
                     size_t rows);
+
+/* A dense layer of a block or a merge, as the options want it, with its row of the table. x (rows, in)
+ * is what it is given. */
+bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer, size_t outputs,
+                     const code *in, const code *out, const float *x, size_t rows,
+                     integer_dense *result);
 
 /* The codes of a block's attention: of q, k and v, as one code of width 3C, and of its output. */
 bool quantize_attention(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
