@@ -86,7 +86,7 @@ static const option_spec OPTIONS[] = {
       .choices = RECIPE_CHOICES,
       .help = "How constants are chosen: ranges that hold everything that was seen, ranges of least "
               "squared error, or these with weights that make up for one another's rounding "
-              "(default: compensate)." },
+              "(default: mse)." },
 };
 
 /* What a conversion holds until the end. */
