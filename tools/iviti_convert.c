@@ -2,11 +2,14 @@
  *
  * iviti-convert: a float checkpoint and a folder of pictures to an integer model.
  */
+#define _POSIX_C_SOURCE 200809L
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "checkpoint/checkpoint.h"
 #include "common/checkpoint_options.h"
@@ -204,12 +207,29 @@ static bool read_labels(conversion *c, report *r)
                        c->labels.count, c->network->geometry.classes);
 }
 
+/* Said before minutes of work rather than after. */
+static bool check_output(const char *path, report *r)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[4096];
+    struct stat status;
+
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    if (stat(folder, &status) || !S_ISDIR(status.st_mode))
+        return report_fail(r, "%s: cannot be written: %s is not a folder", path, folder);
+    if (access(folder, W_OK | X_OK))
+        return report_fail(r, "%s: cannot be written: no permission in %s", path, folder);
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return report_fail(r, "%s: cannot be written: it is a folder", path);
+    return true;
+}
+
 static bool convert(conversion *c, const char *path, const network_options *options, report *r)
 {
     const settings *s = c->settings;
     const double started = clock_seconds();
 
-    if (!checkpoint_open(path, &c->checkpoint, r) ||
+    if (!check_output(s->output, r) || !checkpoint_open(path, &c->checkpoint, r) ||
         !network_from_checkpoint(c->checkpoint, options, &c->network, r) || !read_labels(c, r))
         return false;
     if (c->network->note[0] && !s->common.quiet)
