@@ -114,8 +114,7 @@ void iviti_tiles_attention(const iviti_engine *e, const iviti_attention *a, cons
         iviti_dyadic output[TILE_ROWS];
         count = rows / tiles + (i < rows % tiles);
         make_scores(e, &c, q + row * q_stride, q_stride, count, keys);
-        for (size_t r = 0; r < count; r++)
-            output[r] = softmax(&c, r, first + row + r);
+        softmax(&c, count, first + row, output);
         make_outputs(e, &c, values, count, output, y + row * y_stride, y_stride);
     }
 }

@@ -99,9 +99,12 @@ typedef struct iviti_call {
     const uint8_t *exp_bytes; /* (4, 256) Shiftmax: exp_shift byte by byte, the lowest first */
 } iviti_call;
 
-/* Turns the scores of row `row` of the tile, which is token `query`, into numerators. Returns the
- * factor for the sums of numerator * value. */
-typedef iviti_dyadic iviti_softmax(const iviti_call *c, size_t row, size_t query);
+/* Turns the scores of a tile, whose rows are the tokens from `query` on, into numerators. Gives
+ * each row's factor for the sums of numerator * value. Rows are independent of each other: an
+ * engine takes them together, because each row alone is one long chain of dependent instructions.
+ */
+typedef void iviti_softmax(const iviti_call *c, size_t rows, size_t query,
+                           iviti_dyadic output[TILE_ROWS]);
 
 /* y[n] = clamp8((low[n] + 256 * high[n]) * output) + 128 for `columns` columns; high may be NULL;
  * both (64) are aligned. */

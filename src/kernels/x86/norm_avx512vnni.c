@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * LayerNorm. Rows are taken eight at a time: their statistics, then eight square roots in one go,
+ * LayerNorm. Rows are taken 16 at a time: their statistics, then 16 square roots in one go,
  * then their values. What a row does to a value is one multiplication and one shift, so both forms
  * end in the same loop: x * slope - offset, scaled (exact form) or halved (Newton's), then the
  * affine part.
@@ -8,8 +8,8 @@
 #include "kernels/prototypes.h"
 #include "kernels/x86/requantize_avx512vnni.h"
 
-#define ROWS  8   /* lanes of 64 bits */
-#define CHUNK 256 /* channels whose constants are prepared for eight rows */
+#define ROWS  16  /* of a batch: two vectors of 64 bits */
+#define CHUNK 256 /* channels whose constants are prepared for a batch */
 
 /* Bits that normalised values have to spare: they are at most 2^24, or 2^30 - 1. */
 #define EXACT_SPARE  6
@@ -23,44 +23,52 @@ typedef struct statistics {
 } statistics;
 
 /* Lanes hold sums of at most 2^29; the sum of two squares fills 32 bits as an unsigned number. */
+INLINE void add_values(__m512i v, __m512i *sum, __m512i *squares)
+{
+    const __m512i pairs = _mm512_madd_epi16(v, v);
+    const __m512i even = _mm512_and_si512(pairs, _mm512_set1_epi64(0xFFFFFFFF));
+    const __m512i odd = _mm512_srli_epi64(pairs, 32);
+
+    *sum = _mm512_add_epi32(*sum, _mm512_madd_epi16(v, _mm512_set1_epi16(1)));
+    *squares = _mm512_add_epi64(*squares, _mm512_add_epi64(even, odd));
+}
+
 static statistics measure(const int16_t *x, size_t width)
 {
-    const __m512i one = _mm512_set1_epi16(1);
-    const __m512i low = _mm512_set1_epi64(0xFFFFFFFF);
     __m512i sum = _mm512_setzero_si512();
     __m512i squares = _mm512_setzero_si512();
+    size_t c = 0;
 
-    for (size_t c = 0; c < width; c += 32) {
-        const size_t left = width - c;
-        const __mmask32 mask = (__mmask32)first_lanes(left);
-        const __m512i v = _mm512_maskz_loadu_epi16(mask, x + c);
-        const __m512i pairs = _mm512_madd_epi16(v, v);
-        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(v, one));
-        squares = _mm512_add_epi64(squares, _mm512_and_si512(pairs, low));
-        squares = _mm512_add_epi64(squares, _mm512_srli_epi64(pairs, 32));
-    }
+    for (; c + 32 <= width; c += 32)
+        add_values(_mm512_loadu_si512(x + c), &sum, &squares);
+    if (c < width)
+        add_values(_mm512_maskz_loadu_epi16((__mmask32)first_lanes(width - c), x + c), &sum,
+                   &squares);
     return (statistics){ _mm512_reduce_add_epi32(sum), _mm512_reduce_add_epi64(squares) };
 }
 
-/* Eight floor(sqrt(v)), v < 2^62: two bits of each operand give one bit of its root. */
+/* Sixteen floor(sqrt(v)), v < 2^62: two bits of each operand give one bit of its root. Each step
+ * waits for the one before; two vectors side by side take no longer than one. */
 static void square_roots(uint64_t v[ROWS])
 {
-    __m512i rest = _mm512_loadu_si512(v);
-    __m512i root = _mm512_setzero_si512();
-    const uint64_t most = _mm512_reduce_max_epu64(rest);
-    unsigned place = most ? (unsigned)(63 - __builtin_clzll(most)) & ~1u : 0;
-    __m512i bit = _mm512_set1_epi64(1LL << place);
+    __m512i rest[2] = { _mm512_loadu_si512(v), _mm512_loadu_si512(v + 8) };
+    __m512i root[2] = { _mm512_setzero_si512(), _mm512_setzero_si512() };
+    const uint64_t most = (uint64_t)_mm512_reduce_or_epi64(_mm512_or_si512(rest[0], rest[1]));
+    const int place = most ? (63 - __builtin_clzll(most)) & ~1 : 0;
 
-    for (;; place -= 2, bit = _mm512_srli_epi64(bit, 2)) {
-        const __m512i trial = _mm512_or_si512(root, bit);
-        const __mmask8 fits = _mm512_cmpge_epu64_mask(rest, trial);
-        rest = _mm512_mask_sub_epi64(rest, fits, rest, trial);
-        root = _mm512_srli_epi64(root, 1);
-        root = _mm512_mask_or_epi64(root, fits, root, bit);
-        if (place == 0)
-            break;
+    for (int p = place; p >= 0; p -= 2) {
+        const __m512i bit = _mm512_set1_epi64(1LL << p);
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            const __m512i trial = _mm512_or_si512(root[i], bit);
+            const __mmask8 fits = _mm512_cmpge_epu64_mask(rest[i], trial);
+            rest[i] = _mm512_mask_sub_epi64(rest[i], fits, rest[i], trial);
+            root[i] = _mm512_srli_epi64(root[i], 1);
+            root[i] = _mm512_mask_or_epi64(root[i], fits, root[i], bit);
+        }
     }
-    _mm512_storeu_si512(v, root);
+    _mm512_storeu_si512(v, root[0]);
+    _mm512_storeu_si512(v + 8, root[1]);
 }
 
 /* ---- what a row does to its values ----------------------------------------------------------- */
@@ -209,14 +217,19 @@ typedef struct strip {
     size_t end;
 } strip;
 
-/* 16 values of the output before saturation, from channel first + at on. */
-INLINE __m512i normalise(const strip *s, size_t at, bool newton, bool narrow)
+/* 16 values of the output before saturation, from channel first + at on; `whole`: all are there. */
+INLINE __m512i normalise(const strip *s, size_t at, bool whole, bool newton, bool narrow)
 {
-    if (s->first + at >= s->end)
+    const int16_t *x16 = s->r->x + s->first + at;
+    __m256i loaded;
+
+    if (whole)
+        loaded = _mm256_loadu_si256((const __m256i *)(const void *)x16);
+    else if (s->first + at < s->end)
+        loaded = _mm256_maskz_loadu_epi16(channels_left(s->end, s->first + at), x16);
+    else
         return _mm512_setzero_si512();
-    const __mmask16 mask = channels_left(s->end, s->first + at);
-    const __m512i x =
-        _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(mask, s->r->x + s->first + at));
+    const __m512i x = _mm512_cvtepi16_epi32(loaded);
     const __m512i z = _mm512_sub_epi32(_mm512_mullo_epi32(x, _mm512_set1_epi32(s->r->slope)),
                                        _mm512_set1_epi32(s->r->offset));
     if (newton)
@@ -224,29 +237,43 @@ INLINE __m512i normalise(const strip *s, size_t at, bool newton, bool narrow)
     return affine(scale_narrow(z, &s->r->factor), s->k, at, narrow, EXACT_SPARE);
 }
 
+INLINE __m512i normalise_s8(const strip *s, size_t at, bool whole, bool newton, bool narrow)
+{
+    const __m512i v[4] = { normalise(s, at, whole, newton, narrow),
+                           normalise(s, at + 16, whole, newton, narrow),
+                           normalise(s, at + 32, whole, newton, narrow),
+                           normalise(s, at + 48, whole, newton, narrow) };
+    return _mm512_xor_si512(pack_s8(v), _mm512_set1_epi8(-128));
+}
+
+INLINE __m512i normalise_s16(const strip *s, size_t at, bool whole, bool newton, bool narrow)
+{
+    return pack_s16(normalise(s, at, whole, newton, narrow),
+                    normalise(s, at + 16, whole, newton, narrow));
+}
+
 INLINE void strip_s8(const strip *s, uint8_t *y, bool newton, bool narrow)
 {
-    for (size_t at = 0; s->first + at < s->end; at += 64) {
-        const size_t left = s->end - s->first - at;
-        const __mmask64 mask = first_lanes(left);
-        const __m512i v[4] = { normalise(s, at, newton, narrow),
-                               normalise(s, at + 16, newton, narrow),
-                               normalise(s, at + 32, newton, narrow),
-                               normalise(s, at + 48, newton, narrow) };
-        _mm512_mask_storeu_epi8(y + s->first + at, mask,
-                                _mm512_xor_si512(pack_s8(v), _mm512_set1_epi8(-128)));
-    }
+    const size_t count = s->end - s->first;
+    size_t at = 0;
+
+    for (; at + 64 <= count; at += 64)
+        _mm512_storeu_si512(y + s->first + at, normalise_s8(s, at, true, newton, narrow));
+    if (at < count)
+        _mm512_mask_storeu_epi8(y + s->first + at, first_lanes(count - at),
+                                normalise_s8(s, at, false, newton, narrow));
 }
 
 INLINE void strip_s16(const strip *s, int16_t *y, bool newton, bool narrow)
 {
-    for (size_t at = 0; s->first + at < s->end; at += 32) {
-        const size_t left = s->end - s->first - at;
-        const __mmask32 mask = (__mmask32)first_lanes(left);
-        _mm512_mask_storeu_epi16(
-            y + s->first + at, mask,
-            pack_s16(normalise(s, at, newton, narrow), normalise(s, at + 16, newton, narrow)));
-    }
+    const size_t count = s->end - s->first;
+    size_t at = 0;
+
+    for (; at + 32 <= count; at += 32)
+        _mm512_storeu_si512(y + s->first + at, normalise_s16(s, at, true, newton, narrow));
+    if (at < count)
+        _mm512_mask_storeu_epi16(y + s->first + at, (__mmask32)first_lanes(count - at),
+                                 normalise_s16(s, at, false, newton, narrow));
 }
 
 /* One of these two. */

@@ -161,15 +161,20 @@ INLINE __m512i pack_u8(const __m512i v[4])
 
 /* ---- tables of 256 bytes --------------------------------------------------------------------- */
 
-/* Entries of a table of 256 for u8 indices; 0 outside `mask`. */
-INLINE __m512i look_up_u8(const uint8_t *table, __m512i index, __mmask64 mask)
+/* Entries for u8 indices. A lookup covers two of the table's four registers, by bits 0 to 6; bit 7
+ * tells which two. */
+INLINE __m512i look_up_u8(const __m512i table[4], __m512i index)
 {
-    const __mmask64 upper = _mm512_movepi8_mask(index);
-    const __m512i low = _mm512_maskz_permutex2var_epi8(~upper & mask, _mm512_loadu_si512(table),
-                                                       index, _mm512_loadu_si512(table + 64));
-    const __m512i high = _mm512_maskz_permutex2var_epi8(
-        upper & mask, _mm512_loadu_si512(table + 128), index, _mm512_loadu_si512(table + 192));
-    return _mm512_or_si512(low, high);
+    const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
+    const __m512i high = _mm512_permutex2var_epi8(table[2], index, table[3]);
+    return _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(index), high);
+}
+
+INLINE __m512i look_up_memory_u8(const uint8_t *table, __m512i index)
+{
+    const __m512i t[4] = { _mm512_loadu_si512(table), _mm512_loadu_si512(table + 64),
+                           _mm512_loadu_si512(table + 128), _mm512_loadu_si512(table + 192) };
+    return look_up_u8(t, index);
 }
 
 #endif

@@ -78,7 +78,7 @@ static void look_up_row(uint8_t *x, size_t width, uint8_t max, const uint8_t *ta
     for (size_t c = 0; c < width; c += 64) {
         const __mmask64 mask = first_lanes(width - c);
         const __m512i difference = _mm512_sub_epi8(top, _mm512_maskz_loadu_epi8(mask, x + c));
-        _mm512_mask_storeu_epi8(x + c, mask, look_up_u8(table, difference, mask));
+        _mm512_mask_storeu_epi8(x + c, mask, look_up_memory_u8(table, difference));
     }
 }
 

@@ -158,7 +158,7 @@ INLINE __m256i table_numerators(const span *s, const uint8_t *table, __m256i max
     return _mm256_and_si256(look_up_u8(table, pack_u8(index)), s->visible);
 }
 
-iviti_dyadic iviti_softmax_table_avx2(const iviti_call *c, size_t row, size_t query)
+static iviti_dyadic table_softmax(const iviti_call *c, size_t row, size_t query)
 {
     const index_factor f = make_index_factor(c->a);
     uint8_t *low = c->low + row * c->stride;
@@ -177,6 +177,13 @@ iviti_dyadic iviti_softmax_table_avx2(const iviti_call *c, size_t row, size_t qu
         sum = _mm256_add_epi64(sum, _mm256_sad_epu8(e, _mm256_setzero_si256()));
     }
     return divide_factor(c->a->output, (uint32_t)sum_of_quads(sum));
+}
+
+void iviti_softmax_table_avx2(const iviti_call *c, size_t rows, size_t query,
+                              iviti_dyadic output[TILE_ROWS])
+{
+    for (size_t r = 0; r < rows; r++)
+        output[r] = table_softmax(c, r, query + r);
 }
 
 /* ---- Shiftmax -------------------------------------------------------------------------------- */
@@ -254,7 +261,7 @@ INLINE void span_probabilities(const span *s, __m256i factor, __m128i shift, uin
     store_256(high, pack_u8(h));
 }
 
-iviti_dyadic iviti_softmax_shift_avx2(const iviti_call *c, size_t row, size_t query)
+static void shift_softmax(const iviti_call *c, size_t row, size_t query)
 {
     const iviti_attention *a = c->a;
     const logit_factors f = { make_factor(a->score, 8),
@@ -285,7 +292,15 @@ iviti_dyadic iviti_softmax_shift_avx2(const iviti_call *c, size_t row, size_t qu
         const span s = span_of(c, t, row, query);
         span_probabilities(&s, factor, shift, low + t, high + t);
     }
-    return a->output;
+}
+
+void iviti_softmax_shift_avx2(const iviti_call *c, size_t rows, size_t query,
+                              iviti_dyadic output[TILE_ROWS])
+{
+    for (size_t r = 0; r < rows; r++) {
+        shift_softmax(c, r, query + r);
+        output[r] = c->a->output;
+    }
 }
 
 /* ---- outputs --------------------------------------------------------------------------------- */

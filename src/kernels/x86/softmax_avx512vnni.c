@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Softmax numerators. A row is passed twice: for its maximum, then for the numerators and their
- * sum.
+ * Softmax numerators. Rows are passed twice: for their maxima, then for the numerators and their
+ * sums.
  */
 #include "kernels/x86/engine_avx512vnni.h"
 
@@ -18,19 +18,22 @@ typedef struct block {
     const int32_t *bias; /* or NULL */
 } block;
 
-INLINE block block_of(const iviti_call *h, size_t b, size_t row, size_t query)
+/* `whole` and `hides` are constants: whether the block has all its 64 tokens, and whether regions
+ * hide some. */
+INLINE block block_of(const iviti_call *c, size_t b, size_t row, size_t query, const bool whole,
+                      const bool hides)
 {
-    const iviti_attention *a = h->a;
+    const iviti_attention *a = c->a;
     const size_t token = b * BLOCK_TOKENS;
     const size_t left = a->tokens - token;
-    block k = { .panels =
-                    left < BLOCK_TOKENS ? (left + IVITI_PANEL - 1) / IVITI_PANEL : TILE_PANELS,
-                .visible = first_lanes(left),
-                .scores = h->scores + (b * TILE_ROWS + row) * TILE_COLUMNS,
-                .correction = h->correction + token,
+    block k = { .panels = whole || left >= BLOCK_TOKENS ? TILE_PANELS
+                                                        : (left + IVITI_PANEL - 1) / IVITI_PANEL,
+                .visible = whole ? ~(uint64_t)0 : first_lanes(left),
+                .scores = c->scores + (b * TILE_ROWS + row) * TILE_COLUMNS,
+                .correction = c->correction + token,
                 .bias = a->bias ? a->bias + query * a->bias_stride + token : NULL };
 
-    if (a->region) {
+    if (hides && a->region) {
         const __m512i region = _mm512_maskz_loadu_epi8(k.visible, a->region + token);
         const __m512i own = _mm512_set1_epi8((char)a->region[query]);
         k.visible &= _mm512_cmpeq_epi8_mask(region, own);
@@ -105,72 +108,155 @@ INLINE __m512i index_64(__m512i product, const index_factor *f)
     return _mm512_min_epu64(scaled, _mm512_set1_epi64(255));
 }
 
-/* Indices of 16 tokens, at least those up to 255 exact. */
-INLINE __m512i make_index(__m512i below_max, const index_factor *f)
+/* What is added to (-score) * multiplier: the rounding term, and the maximum's share where nothing
+ * lies between the difference and its product. */
+INLINE __m512i index_base(__m512i least, const index_factor *f)
+{
+    if (f->form != INDEX_32)
+        return f->round;
+    return _mm512_sub_epi32(f->round, _mm512_mullo_epi32(least, f->multiplier));
+}
+
+/* Indices of 16 negative scores of which `least` is the row's lowest: at least those up to 255 are
+ * exact. */
+INLINE __m512i make_index(__m512i negative, __m512i least, __m512i base, const index_factor *f)
 {
     if (f->form == INDEX_64) {
-        const __m512i even = _mm512_mul_epu32(below_max, f->multiplier);
-        const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(below_max, 32), f->multiplier);
+        const __m512i d = _mm512_sub_epi32(negative, least);
+        const __m512i even = _mm512_mul_epu32(d, f->multiplier);
+        const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(d, 32), f->multiplier);
         return _mm512_or_si512(index_64(even, f), _mm512_slli_epi64(index_64(odd, f), 32));
     }
     if (f->form == INDEX_32_CLAMPED)
-        below_max = _mm512_min_epu32(below_max, _mm512_set1_epi32((int32_t)f->most));
-    const __m512i scaled = _mm512_add_epi32(_mm512_mullo_epi32(below_max, f->multiplier), f->round);
+        negative = _mm512_min_epu32(_mm512_sub_epi32(negative, least),
+                                    _mm512_set1_epi32((int32_t)f->most));
+    const __m512i scaled = _mm512_add_epi32(_mm512_mullo_epi32(negative, f->multiplier), base);
     return _mm512_srl_epi32(scaled, f->shift);
 }
 
-/* Corrects the scores of a block, adds the bias, and hides what the query does not see. */
-INLINE __m512i max_of_scores(const block *k, const size_t panels, bool hides, __m512i max)
+/* Negates the scores of a block with everything that belongs to them. `panels` and `hides` are
+ * constants; outside `visible` there is no bias to read. */
+INLINE __m512i negate_block(const block *k, const size_t panels, const bool hides, __m512i least)
 {
-    for (size_t p = 0; p < panels; p++) {
-        __m512i score = load_product(k, p);
+#pragma GCC unroll 4
+    for (size_t p = 0; p < TILE_PANELS; p++) {
+        if (p >= panels)
+            break;
+        __m512i negative = _mm512_sub_epi32(_mm512_load_si512(k->correction + p * IVITI_PANEL),
+                                            _mm512_load_si512(k->scores + p * IVITI_PANEL));
         if (k->bias)
-            score = _mm512_add_epi32(score, load_bias(k, p));
+            negative = _mm512_sub_epi32(negative, load_bias(k, p));
         if (hides)
-            score = _mm512_mask_mov_epi32(_mm512_set1_epi32(-NO_TOKEN), visible_in(k, p), score);
-        _mm512_store_si512(k->scores + p * IVITI_PANEL, score);
-        max = _mm512_max_epi32(max, score);
+            negative =
+                _mm512_mask_mov_epi32(_mm512_set1_epi32(NO_TOKEN), visible_in(k, p), negative);
+        _mm512_store_si512(k->scores + p * IVITI_PANEL, negative);
+        least = _mm512_min_epi32(least, negative);
     }
-    return max;
+    return least;
 }
 
-INLINE __m512i table_numerators(const block *k, const size_t panels, const uint8_t *table,
-                                __m512i max, const index_factor *f)
+/* Numerators of 64 tokens, 0 where the query sees none. `panels` and `all` are constants: `all`
+ * says that it sees all 64. */
+INLINE __m512i block_numerators(const block *k, const size_t panels, const bool all,
+                                const __m512i table[4], __m512i least, __m512i base,
+                                const index_factor *f)
 {
     __m512i index[TILE_PANELS];
 
 #pragma GCC unroll 4
     for (size_t p = 0; p < TILE_PANELS; p++)
-        index[p] =
-            p < panels
-                ? make_index(_mm512_sub_epi32(max, _mm512_load_si512(k->scores + p * IVITI_PANEL)),
-                             f)
-                : _mm512_setzero_si512();
-    return look_up_u8(table, pack_u8(index), k->visible);
+        index[p] = p < panels
+                       ? make_index(_mm512_load_si512(k->scores + p * IVITI_PANEL), least, base, f)
+                       : _mm512_setzero_si512();
+    const __m512i e = look_up_u8(table, pack_u8(index));
+    return all ? e : _mm512_maskz_mov_epi8(k->visible, e);
 }
 
-iviti_dyadic iviti_softmax_table_avx512vnni(const iviti_call *h, size_t row, size_t query)
+/* The lowest lane in every lane. */
+INLINE __m512i spread_least(__m512i v)
 {
-    const index_factor f = make_index_factor(h->a);
-    __m512i max = _mm512_set1_epi32(INT32_MIN);
+    v = _mm512_min_epi32(v, _mm512_shuffle_i32x4(v, v, 0x4E));
+    v = _mm512_min_epi32(v, _mm512_shuffle_i32x4(v, v, 0xB1));
+    v = _mm512_min_epi32(v, _mm512_shuffle_epi32(v, (_MM_PERM_ENUM)0x4E));
+    return _mm512_min_epi32(v, _mm512_shuffle_epi32(v, (_MM_PERM_ENUM)0xB1));
+}
+
+INLINE __m512i least_of_row(const iviti_call *c, size_t row, size_t query, const bool hides)
+{
+    const size_t whole = c->a->tokens / BLOCK_TOKENS;
+    __m512i least = _mm512_set1_epi32(INT32_MAX);
+
+    for (size_t b = 0; b < whole; b++) {
+        const block k = block_of(c, b, row, query, true, hides);
+        least = negate_block(&k, TILE_PANELS, hides, least);
+    }
+    if (whole == c->blocks)
+        return spread_least(least);
+    const block k = block_of(c, whole, row, query, false, hides);
+    for (size_t p = 1; p <= TILE_PANELS; p++)
+        if (p == k.panels)
+            least = negate_block(&k, p, hides, least);
+    return spread_least(least);
+}
+
+/* `form` and `hides` are constants where this is inlined. */
+INLINE void table_row(const iviti_call *c, size_t row, size_t query, __m512i least,
+                      const __m512i table[4], const index_factor *f, const bool hides,
+                      iviti_dyadic *output)
+{
+    const size_t whole = c->a->tokens / BLOCK_TOKENS;
+    const __m512i base = index_base(least, f);
+    uint8_t *low = c->low + row * c->stride;
     __m512i sum = _mm512_setzero_si512();
 
-    for (size_t b = 0; b < h->blocks; b++) {
-        const block k = block_of(h, b, row, query);
-        max = k.panels == TILE_PANELS ? max_of_scores(&k, TILE_PANELS, h->a->region, max)
-                                      : max_of_scores(&k, k.panels, h->a->region, max);
-    }
-    max = _mm512_set1_epi32(_mm512_reduce_max_epi32(max));
-    for (size_t b = 0; b < h->blocks; b++) {
-        const block k = block_of(h, b, row, query);
-        const __m512i e = table_numerators(&k, k.panels, h->a->exp_table, max, &f);
-        _mm512_storeu_si512(h->low + row * h->stride + b * BLOCK_TOKENS, e);
+    for (size_t b = 0; b < c->blocks; b++) {
+        const block k = block_of(c, b, row, query, b < whole, hides);
+        const __m512i e =
+            b < whole       ? block_numerators(&k, TILE_PANELS, !hides, table, least, base, f)
+            : k.panels == 1 ? block_numerators(&k, 1, false, table, least, base, f)
+                            : block_numerators(&k, TILE_PANELS, false, table, least, base, f);
+        _mm512_storeu_si512(low + b * BLOCK_TOKENS, e);
         sum = add_bytes(sum, e);
     }
-    return divide_factor(h->a->output, (uint32_t)_mm512_reduce_add_epi32(sum));
+    *output = divide_factor(c->a->output, (uint32_t)_mm512_reduce_add_epi32(sum));
+}
+
+INLINE void table_softmax(const iviti_call *c, size_t rows, size_t query, index_factor f,
+                          const index_form form, const bool hides, iviti_dyadic *output)
+{
+    const uint8_t *t = c->a->exp_table;
+    const __m512i table[4] = { _mm512_loadu_si512(t), _mm512_loadu_si512(t + 64),
+                               _mm512_loadu_si512(t + 128), _mm512_loadu_si512(t + 192) };
+    __m512i least[TILE_ROWS];
+
+    f.form = form;
+    for (size_t r = 0; r < rows; r++)
+        least[r] = least_of_row(c, r, query + r, hides);
+    for (size_t r = 0; r < rows; r++)
+        table_row(c, r, query + r, least[r], table, &f, hides, &output[r]);
+}
+
+void iviti_softmax_table_avx512vnni(const iviti_call *c, size_t rows, size_t query,
+                                    iviti_dyadic output[TILE_ROWS])
+{
+    const index_factor f = make_index_factor(c->a);
+
+    if (f.form == INDEX_64)
+        table_softmax(c, rows, query, f, INDEX_64, true, output);
+    else if (c->a->region)
+        table_softmax(c, rows, query, f, INDEX_32_CLAMPED, true, output);
+    else if (f.form == INDEX_32_CLAMPED)
+        table_softmax(c, rows, query, f, INDEX_32_CLAMPED, false, output);
+    else
+        table_softmax(c, rows, query, f, INDEX_32, false, output);
 }
 
 /* ---- Shiftmax -------------------------------------------------------------------------------- */
+
+INLINE block any_block(const iviti_call *c, size_t b, size_t row, size_t query)
+{
+    return block_of(c, b, row, query, false, true);
+}
 
 /* How scores become s8 logits. A product of a query and a key has 22 bits and a sign, a logit 7. */
 typedef struct logit_factors {
@@ -216,7 +302,8 @@ INLINE void block_exponentials(const block *k, const uint8_t *exp_bytes, __m512i
     __m512i byte[4];
 #pragma GCC unroll 4
     for (size_t b = 0; b < 4; b++) {
-        byte[b] = look_up_u8(exp_bytes + b * 256, difference, k->visible);
+        byte[b] =
+            _mm512_maskz_mov_epi8(k->visible, look_up_memory_u8(exp_bytes + b * 256, difference));
         sums[b] = add_bytes(sums[b], byte[b]);
     }
     const __m512i low01 = _mm512_unpacklo_epi8(byte[0], byte[1]);
@@ -248,41 +335,55 @@ INLINE void block_probabilities(const block *k, __m512i factor, __m128i shift, u
                         _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8)));
 }
 
-iviti_dyadic iviti_softmax_shift_avx512vnni(const iviti_call *h, size_t row, size_t query)
+/* Exponentials of all blocks of a row; returns their sum, capped. */
+static int32_t row_exponentials(const iviti_call *c, size_t row, size_t query, __m512i max)
 {
-    const iviti_attention *a = h->a;
+    const uint8_t *low = c->low + row * c->stride;
+    __m512i sums[4] = { _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                        _mm512_setzero_si512() };
+    int64_t sum = 0;
+
+    for (size_t b = 0; b < c->blocks; b++) {
+        const block k = any_block(c, b, row, query);
+        const __m512i logits = _mm512_loadu_si512(low + b * BLOCK_TOKENS);
+        block_exponentials(&k, c->exp_bytes, _mm512_sub_epi8(max, logits), sums);
+    }
+    for (int b = 0; b < 4; b++)
+        sum += (int64_t)_mm512_reduce_add_epi32(sums[b]) << 8 * b;
+    return (int32_t)(sum < INT32_MAX ? sum : INT32_MAX);
+}
+
+void iviti_softmax_shift_avx512vnni(const iviti_call *c, size_t rows, size_t query,
+                                    iviti_dyadic output[TILE_ROWS])
+{
+    const iviti_attention *a = c->a;
     const logit_factors f = { make_factor(a->score, 8),
                               a->bias ? make_factor(a->bias_score, 24) : make_factor(a->score, 8) };
     const __m128i shift = _mm_cvtsi32_si128(a->kind == IVITI_SOFTMAX_SHIFT16 ? 16 : 24);
-    uint8_t *low = h->low + row * h->stride;
-    uint8_t *high = h->high + row * h->stride;
-    __m512i max = _mm512_set1_epi8(INT8_MIN);
-    __m512i sums[4] = { _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
-                        _mm512_setzero_si512() };
+    __m512i max[TILE_ROWS], factor[TILE_ROWS];
 
-    for (size_t b = 0; b < h->blocks; b++) {
-        const block k = block_of(h, b, row, query);
-        const __m512i logits = block_logits(&k, &f);
-        _mm512_storeu_si512(low + b * BLOCK_TOKENS, logits);
-        max = _mm512_max_epi8(max, logits);
+    for (size_t r = 0; r < rows; r++) {
+        uint8_t *low = c->low + r * c->stride;
+        max[r] = _mm512_set1_epi8(INT8_MIN);
+        for (size_t b = 0; b < c->blocks; b++) {
+            const block k = any_block(c, b, r, query + r);
+            const __m512i logits = block_logits(&k, &f);
+            _mm512_storeu_si512(low + b * BLOCK_TOKENS, logits);
+            max[r] = _mm512_max_epi8(max[r], logits);
+        }
     }
-    max = _mm512_set1_epi8((char)max_of_bytes(max));
-    for (size_t b = 0; b < h->blocks; b++) {
-        const block k = block_of(h, b, row, query);
-        const __m512i logits = _mm512_loadu_si512(low + b * BLOCK_TOKENS);
-        block_exponentials(&k, h->exp_bytes, _mm512_sub_epi8(max, logits), sums);
+    for (size_t r = 0; r < rows; r++)
+        max[r] = _mm512_set1_epi8((char)max_of_bytes(max[r]));
+    for (size_t r = 0; r < rows; r++)
+        factor[r] = _mm512_set1_epi32(INT32_MAX / row_exponentials(c, r, query + r, max[r]));
+    for (size_t r = 0; r < rows; r++) {
+        output[r] = a->output;
+        for (size_t b = 0; b < c->blocks; b++) {
+            const block k = any_block(c, b, r, query + r);
+            const size_t at = r * c->stride + b * BLOCK_TOKENS;
+            block_probabilities(&k, factor[r], shift, c->low + at, c->high + at);
+        }
     }
-
-    int64_t sum = 0;
-    for (int b = 0; b < 4; b++)
-        sum += (int64_t)_mm512_reduce_add_epi32(sums[b]) << 8 * b;
-    const __m512i factor =
-        _mm512_set1_epi32((int32_t)(INT32_MAX / (sum < INT32_MAX ? sum : INT32_MAX)));
-    for (size_t b = 0; b < h->blocks; b++) {
-        const block k = block_of(h, b, row, query);
-        block_probabilities(&k, factor, shift, low + b * BLOCK_TOKENS, high + b * BLOCK_TOKENS);
-    }
-    return a->output;
 }
 
 /* ---- outputs --------------------------------------------------------------------------------- */
@@ -297,11 +398,14 @@ void iviti_finish_output_avx512vnni(const int32_t *low, const int32_t *high, ivi
 
 #pragma GCC unroll 4
     for (size_t p = 0; p < TILE_PANELS; p++) {
-        __m512i sum = _mm512_load_si512(low + p * IVITI_PANEL);
+        v[p] = _mm512_setzero_si512();
+        if (p * IVITI_PANEL >= columns)
+            continue;
+        v[p] = _mm512_load_si512(low + p * IVITI_PANEL);
         if (high)
-            sum = _mm512_add_epi32(sum,
-                                   _mm512_slli_epi32(_mm512_load_si512(high + p * IVITI_PANEL), 8));
-        v[p] = scale_by_factor(sum, &f);
+            v[p] = _mm512_add_epi32(
+                v[p], _mm512_slli_epi32(_mm512_load_si512(high + p * IVITI_PANEL), 8));
+        v[p] = scale_by_factor(v[p], &f);
     }
     _mm512_mask_storeu_epi8(y, mask, _mm512_xor_si512(pack_s8(v), _mm512_set1_epi8(-128)));
 }
