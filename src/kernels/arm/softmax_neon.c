@@ -83,7 +83,7 @@ INLINE uint8x16_t make_indices(const span *s, int32x4_t max, const lane_factor *
     return vqmovun_high_s16(vqmovun_s16(pack_s16(v[0], v[1])), pack_s16(v[2], v[3]));
 }
 
-iviti_dyadic iviti_softmax_table_neon(const iviti_call *c, size_t row, size_t query)
+static iviti_dyadic table_softmax(const iviti_call *c, size_t row, size_t query)
 {
     const lane_factor f = make_factor(c->a->score, 0);
     const lane_table table = load_table(c->a->exp_table);
@@ -103,6 +103,13 @@ iviti_dyadic iviti_softmax_table_neon(const iviti_call *c, size_t row, size_t qu
         sum = vpadalq_u16(sum, vpaddlq_u8(e));
     }
     return divide_factor(c->a->output, vaddvq_u32(sum));
+}
+
+void iviti_softmax_table_neon(const iviti_call *c, size_t rows, size_t query,
+                              iviti_dyadic output[TILE_ROWS])
+{
+    for (size_t r = 0; r < rows; r++)
+        output[r] = table_softmax(c, r, query + r);
 }
 
 /* ---- Shiftmax -------------------------------------------------------------------------------- */
@@ -170,7 +177,7 @@ INLINE void span_probabilities(const span *s, uint32_t factor, int32x4_t shift, 
     vst1q_u8(high, vshrn_high_n_u16(vshrn_n_u16(p[0], 8), p[1], 8));
 }
 
-iviti_dyadic iviti_softmax_shift_neon(const iviti_call *c, size_t row, size_t query)
+static void shift_softmax(const iviti_call *c, size_t row, size_t query)
 {
     const iviti_attention *a = c->a;
     const logit_factors f = { make_factor(a->score, 8),
@@ -198,7 +205,15 @@ iviti_dyadic iviti_softmax_shift_neon(const iviti_call *c, size_t row, size_t qu
         const span s = span_of(c, t, row, query);
         span_probabilities(&s, factor, shift, low + t, high + t);
     }
-    return a->output;
+}
+
+void iviti_softmax_shift_neon(const iviti_call *c, size_t rows, size_t query,
+                              iviti_dyadic output[TILE_ROWS])
+{
+    for (size_t r = 0; r < rows; r++) {
+        shift_softmax(c, r, query + r);
+        output[r] = c->a->output;
+    }
 }
 
 /* ---- outputs --------------------------------------------------------------------------------- */
