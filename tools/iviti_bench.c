@@ -43,6 +43,8 @@ typedef struct settings {
     int isa;
     bool layers;
     bool peers;
+    bool scaling;
+    const char *beside; /* another model, or NULL */
     common_options common;
 } settings;
 
@@ -54,7 +56,7 @@ static const option_spec OPTIONS[] = {
       .minimum = 1,
       .maximum = MAX_RUNS,
       .help = "Timed runs, after two that are not (default: 50, or what 10 seconds allow, at "
-              "least 5; at least 30 with --peers)." },
+              "least 5; at least 30 turn by turn)." },
     OPTION_ISA(settings, isa),
     { .name = "layers",
       .kind = OPTION_FLAG,
@@ -65,6 +67,15 @@ static const option_spec OPTIONS[] = {
       .offset = offsetof(settings, peers),
       .help = "Time oneDNN besides, turn by turn, doing nothing but the matrix products of the "
               "same model, with as many threads and no instruction set beyond the model's." },
+    { .name = "scaling",
+      .kind = OPTION_FLAG,
+      .offset = offsetof(settings, scaling),
+      .help = "Time the model on one thread besides, turn by turn." },
+    { .name = "beside",
+      .kind = OPTION_TEXT,
+      .offset = offsetof(settings, beside),
+      .value = "MODEL",
+      .help = "Time another model besides, turn by turn." },
 };
 
 static const char *const USAGE[] = { "[options] MODEL", NULL };
@@ -78,11 +89,11 @@ static const option_example EXAMPLES[] = {
       "JSON for a script, with kernels that every x86-64 processor since 2013 has." },
 };
 
-typedef struct peer_time {
-    const char *name;
-    double median; /* seconds */
+typedef struct rival_time {
+    const char *name; /* NULL: was not asked for */
+    double median;    /* seconds */
     double fastest;
-} peer_time;
+} rival_time;
 
 typedef struct result {
     const char *path;
@@ -97,8 +108,10 @@ typedef struct result {
     uint64_t resident; /* bytes, before peers are loaded */
     bool profiled;     /* `profile` holds what a run computes, and its times with --layers */
     layer_profile profile;
+    rival_time one_thread;
+    rival_time beside;
     size_t peers;
-    peer_time peer[PEERS_MAX];
+    rival_time peer[PEERS_MAX];
     char engine[128]; /* the peers' own words */
 } result;
 
@@ -113,6 +126,24 @@ static void fill_pixels(uint8_t *pixels, size_t bytes)
         state ^= state << 5;
         pixels[i] = (uint8_t)(state >> 24);
     }
+}
+
+/* The model's size of pixels, in `image`; the caller's until free(). NULL on failure. */
+static uint8_t *make_pixels(const iviti_model *model, iviti_image *image, report *r)
+{
+    iviti_model_info info;
+
+    iviti_model_describe(model, &info);
+    const size_t row = (size_t)info.image_width * 3;
+    uint8_t *const pixels = malloc(row * info.image_height);
+    if (pixels == NULL) {
+        (void)report_fail(r, "no memory for %u x %u pixels", (unsigned)info.image_width,
+                          (unsigned)info.image_height);
+        return NULL;
+    }
+    fill_pixels(pixels, row * info.image_height);
+    *image = (iviti_image){ pixels, info.image_width, info.image_height, (ptrdiff_t)row };
+    return pixels;
 }
 
 /* ---- load ---------------------------------------------------------------------------------- */
@@ -181,47 +212,127 @@ static bool run_peer(void *context)
     return peer_run(w->all, w->index);
 }
 
+static bool has_rivals(const settings *s)
+{
+    return s->peers || s->scaling || s->beside != NULL;
+}
+
 static timing_plan plan_of(const settings *s, unsigned threads)
 {
     timing_plan plan = { .rounds = s->runs, .least = s->runs, .patience = DBL_MAX };
 
     if (s->runs == 0) {
         plan.rounds = DEFAULT_RUNS;
-        plan.least = s->peers ? LEAST_RUNS_BESIDES : LEAST_RUNS;
+        plan.least = has_rivals(s) ? LEAST_RUNS_BESIDES : LEAST_RUNS;
         plan.patience = PATIENCE;
     }
-    plan.rest = s->peers && threads > 1 ? REST : 0;
+    plan.rest = has_rivals(s) && threads > 1 ? REST : 0;
     return plan;
 }
 
-/* Times the model, and the peers (NULL: none) in turn with it. `seconds` has room for all. */
-static bool compete(own_work *own, peers *others, const settings *s, double *seconds, result *out,
-                    report *r)
+/* ---- rivals ------------------------------------------------------------------------------------
+ */
+
+#define RIVALS_MAX (2 + PEERS_MAX)
+
+/* What takes turns with the model, and where its times go. */
+typedef struct rivals {
+    iviti_session *single;
+    iviti_model *other_model;
+    iviti_session *other;
+    uint8_t *other_pixels;
+    peers *engines;
+    own_work own[2];
+    peer_work peer[PEERS_MAX];
+    size_t count;
+    contestant contestant[RIVALS_MAX];
+    rival_time *time[RIVALS_MAX];
+} rivals;
+
+static void add_rival(rivals *v, const char *name, bool (*work)(void *), void *context,
+                      rival_time *time)
+{
+    v->contestant[v->count] = (contestant){ .run = work, .context = context };
+    v->time[v->count++] = time;
+    time->name = name;
+}
+
+static bool add_single(rivals *v, const own_work *own, const iviti_model *model, result *out,
+                       report *r)
+{
+    v->single = session_open(model, 1, out->isa, r);
+    v->own[0] = (own_work){ v->single, own->pixels };
+    add_rival(v, "one thread", run_own, &v->own[0], &out->one_thread);
+    return v->single != NULL;
+}
+
+static bool add_other(rivals *v, const char *path, result *out, report *r)
+{
+    v->other_model = model_open(path, r);
+    if (v->other_model == NULL) {
+        return false;
+    }
+    v->other = session_open(v->other_model, out->threads, out->isa, r);
+    v->other_pixels = make_pixels(v->other_model, &v->own[1].pixels, r);
+    v->own[1].session = v->other;
+    add_rival(v, path, run_own, &v->own[1], &out->beside);
+    return v->other != NULL && v->other_pixels != NULL;
+}
+
+static bool add_peers(rivals *v, const iviti_model *model, result *out, report *r)
+{
+    product_list products;
+
+    products_of(&model->geometry, &products);
+    v->engines = peers_open(&products, out->threads, out->isa, r);
+    if (v->engines == NULL) {
+        return false;
+    }
+    snprintf(out->engine, sizeof(out->engine), "%s", peers_describe(v->engines));
+    out->peers = peers_count(v->engines);
+    for (size_t i = 0; i < out->peers; i++) {
+        v->peer[i] = (peer_work){ v->engines, i };
+        add_rival(v, peer_name(v->engines, i), run_peer, &v->peer[i], &out->peer[i]);
+    }
+    return true;
+}
+
+static void close_rivals(rivals *v)
+{
+    iviti_session_free(v->single);
+    iviti_session_free(v->other);
+    iviti_model_free(v->other_model);
+    free(v->other_pixels);
+    peers_close(v->engines);
+}
+
+/* Times the model, and its rivals in turn with it. */
+static bool compete(own_work *own, rivals *v, const settings *s, result *out, report *r)
 {
     const timing_plan plan = plan_of(s, out->threads);
-    contestant all[1 + PEERS_MAX] = { { .run = run_own, .context = own, .seconds = seconds } };
-    peer_work work[PEERS_MAX];
+    contestant all[1 + RIVALS_MAX] = { { .run = run_own, .context = own } };
+    double *const seconds = calloc((1 + v->count) * plan.rounds, sizeof(*seconds));
     progress p;
 
-    out->peers = others != NULL ? peers_count(others) : 0;
-    for (size_t i = 0; i < out->peers; i++) {
-        work[i] = (peer_work){ others, i };
-        all[1 + i] = (contestant){ .run = run_peer,
-                                   .context = &work[i],
-                                   .seconds = seconds + (1 + i) * plan.rounds };
+    if (seconds == NULL) {
+        return report_fail(r, "no memory for %zu times", (1 + v->count) * plan.rounds);
+    }
+    memcpy(all + 1, v->contestant, v->count * sizeof(all[0]));
+    for (size_t i = 0; i <= v->count; i++) {
+        all[i].seconds = seconds + i * plan.rounds;
     }
     progress_start(&p, "timing", plan.rounds, s->common.quiet);
-    out->runs = timing_rounds(all, 1 + out->peers, &plan, &p);
+    out->runs = timing_rounds(all, 1 + v->count, &plan, &p);
     progress_end(&p);
-    if (out->runs == 0) {
-        return report_fail(r, "the model refuses %u x %u pixels%s", (unsigned)own->pixels.width,
-                           (unsigned)own->pixels.height,
-                           out->peers > 0 ? ", or oneDNN cannot run its products" : "");
-    }
     out->median = all[0].median;
     out->fastest = all[0].fastest;
-    for (size_t i = 0; i < out->peers; i++) {
-        out->peer[i] = (peer_time){ peer_name(others, i), all[1 + i].median, all[1 + i].fastest };
+    for (size_t i = 0; i < v->count; i++) {
+        v->time[i]->median = all[1 + i].median;
+        v->time[i]->fastest = all[1 + i].fastest;
+    }
+    free(seconds);
+    if (out->runs == 0) {
+        return report_fail(r, "a run failed, of the model or of what is timed beside it");
     }
     return true;
 }
@@ -229,25 +340,12 @@ static bool compete(own_work *own, peers *others, const settings *s, double *sec
 static bool measure_beside(own_work *own, const iviti_model *model, const settings *s, result *out,
                            report *r)
 {
-    const size_t rounds = plan_of(s, out->threads).rounds;
-    double *const seconds = calloc((1 + PEERS_MAX) * rounds, sizeof(*seconds));
-    peers *others = NULL;
-    product_list products;
-    bool good = seconds != NULL;
+    rivals v = { 0 };
+    const bool good = (!s->scaling || add_single(&v, own, model, out, r)) &&
+                      (s->beside == NULL || add_other(&v, s->beside, out, r)) &&
+                      (!s->peers || add_peers(&v, model, out, r)) && compete(own, &v, s, out, r);
 
-    if (!good) {
-        (void)report_fail(r, "no memory for %zu times", (1 + PEERS_MAX) * rounds);
-    } else if (s->peers) {
-        products_of(&model->geometry, &products);
-        others = peers_open(&products, out->threads, out->isa, r);
-        good = others != NULL;
-        if (good) {
-            snprintf(out->engine, sizeof(out->engine), "%s", peers_describe(others));
-        }
-    }
-    good = good && compete(own, others, s, seconds, out, r);
-    peers_close(others);
-    free(seconds);
+    close_rivals(&v);
     return good;
 }
 
@@ -269,25 +367,20 @@ static bool measure(const iviti_model *model, iviti_session *session, const sett
                     result *out, report *r)
 {
     iviti_model_info info;
+    own_work own = { .session = session };
+    uint8_t *const pixels = make_pixels(model, &own.pixels, r);
 
-    iviti_model_describe(model, &info);
-    const size_t row = (size_t)info.image_width * 3;
-    uint8_t *const pixels = malloc(row * info.image_height);
-    own_work own = { session, { pixels, info.image_width, info.image_height, (ptrdiff_t)row } };
-    bool good = pixels != NULL;
-
-    if (!good) {
-        return report_fail(r, "no memory for %u x %u pixels", (unsigned)info.image_width,
-                           (unsigned)info.image_height);
+    if (pixels == NULL) {
+        return false;
     }
+    iviti_model_describe(model, &info);
     out->macs = info.macs;
     out->isa = iviti_session_isa(session);
-    fill_pixels(pixels, row * info.image_height);
     for (int i = 0; i < WARM_UP_RUNS; i++) {
         (void)run_own(&own); /* a failure shows again when it is timed */
     }
     out->resident = memory_use_peak();
-    good = measure_beside(&own, model, s, out, r);
+    bool good = measure_beside(&own, model, s, out, r);
     if (good && (s->layers || s->peers)) {
         good = profile(&own, model, s, out, r);
     }
@@ -307,11 +400,23 @@ static double ratio(double a, double b)
     return b > 0 ? a / b : 0;
 }
 
+static void print_json_rival(json_out *j, const char *key, const rival_time *t, const result *b)
+{
+    if (t->name != NULL) {
+        json_put_object(j, key);
+        json_put_text(j, "name", t->name);
+        json_put_fixed(j, "median_ms", t->median * 1e3, 4);
+        json_put_fixed(j, "min_ms", t->fastest * 1e3, 4);
+        json_put_fixed(j, "ratio", ratio(b->median, t->median), 4);
+        json_put_end(j);
+    }
+}
+
 static void print_json_peers(json_out *j, const result *b)
 {
     json_put_array(j, "peers");
     for (size_t i = 0; i < b->peers; i++) {
-        const peer_time *const p = &b->peer[i];
+        const rival_time *const p = &b->peer[i];
         json_put_object(j, NULL);
         json_put_text(j, "name", p->name);
         json_put_fixed(j, "median_ms", p->median * 1e3, 4);
@@ -364,6 +469,8 @@ static bool print_json(const result *b, const settings *s)
     if (b->profiled) {
         json_put_fixed(&j, "computed_gmac", (double)b->profile.macs / 1e9, 6);
     }
+    print_json_rival(&j, "one_thread", &b->one_thread, b);
+    print_json_rival(&j, "beside", &b->beside, b);
     if (s->peers) {
         print_json_peers(&j, b);
     }
@@ -389,18 +496,38 @@ static void print_people(const result *b)
     printf("  load     %10.3f ms, and %.3f ms for a session\n", b->load * 1e3, b->session * 1e3);
 }
 
-static void print_peers(const result *b)
+static void print_rival(const rival_time *t, const result *b, bool same_work)
 {
-    printf("\n  beside it, turn by turn       median     fastest     GMAC/s  this model takes\n");
-    for (size_t i = 0; i < b->peers; i++) {
-        const peer_time *const p = &b->peer[i];
-        printf("  %-22s %10.3f ms %8.3f ms %8.1f  %13.3fx\n", p->name, p->median * 1e3,
-               p->fastest * 1e3, per_second(b->macs, p->median), ratio(b->median, p->median));
+    report name;
+
+    if (t->name == NULL) {
+        return;
     }
-    printf("  %s, %u thread%s: the matrix products alone, all %.3f GMAC of the model;\n"
-           "  a run of the library computes %.3f GMAC of them (%.1f %%) and everything else.\n",
-           b->engine, b->threads, b->threads == 1 ? "" : "s", (double)b->macs / 1e9,
-           (double)b->profile.macs / 1e9, 100 * ratio((double)b->profile.macs, (double)b->macs));
+    (void)report_fail(&name, "%s", t->name);
+    printf("  %-22s %10.3f ms %8.3f ms ", name.text, t->median * 1e3, t->fastest * 1e3);
+    if (same_work) {
+        printf("%8.1f", per_second(b->macs, t->median));
+    } else {
+        printf("%8s", "");
+    }
+    printf("  %13.3fx\n", ratio(b->median, t->median));
+}
+
+static void print_rivals(const result *b)
+{
+    printf("\n  beside it, turn by turn       median     fastest   GMAC/s  this model takes\n");
+    print_rival(&b->one_thread, b, true);
+    print_rival(&b->beside, b, false);
+    for (size_t i = 0; i < b->peers; i++) {
+        print_rival(&b->peer[i], b, true);
+    }
+    if (b->peers > 0) {
+        printf("  %s, %u thread%s: the matrix products alone, all %.3f GMAC of the model;\n"
+               "  a run of the library computes %.3f GMAC of them (%.1f %%) and everything else.\n",
+               b->engine, b->threads, b->threads == 1 ? "" : "s", (double)b->macs / 1e9,
+               (double)b->profile.macs / 1e9,
+               100 * ratio((double)b->profile.macs, (double)b->macs));
+    }
 }
 
 /* A bar of up to `columns` for a share of the largest, in eighths where the terminal can. */
@@ -470,8 +597,8 @@ static int run(const option_program *program, const settings *s, const char *pat
         (void)print_json(&b, s); /* options_finish sees what could not be written */
     } else {
         print_people(&b);
-        if (s->peers) {
-            print_peers(&b);
+        if (has_rivals(s)) {
+            print_rivals(&b);
         }
         if (s->layers) {
             print_layers(&b.profile);

@@ -289,6 +289,46 @@ static void people_get_bars(void **state)
     assert_int_equal(unsetenv("LC_ALL"), 0);
 }
 
+/* ---- --scaling, --beside ------------------------------------------------------------------- */
+
+static void check_rival(json_t *object, const char *key, const char *name)
+{
+    const json_t *const rival = json_object_get(object, key);
+
+    assert_non_null(rival);
+    assert_string_equal(cli_string(rival, "name"), name);
+    assert_true(cli_number(rival, "min_ms") > 0);
+    assert_true(cli_number(rival, "min_ms") <= cli_number(rival, "median_ms"));
+    const double quotient = cli_number(object, "median_ms") / cli_number(rival, "median_ms");
+    assert_true(cli_number(rival, "ratio") > 0.98 * quotient - 0.001);
+    assert_true(cli_number(rival, "ratio") < 1.02 * quotient + 0.001);
+}
+
+static void rivals_are_timed_in_turn(void **state)
+{
+    const iviti_geometry g = fixture_geometry(FIXTURE_VIT_DISTILLED); /* of other pixels */
+    const char *const path = cli_write_model("model.gguf");
+    const char *const other = cli_path("other.gguf");
+    const char *const wrong = cli_write_text("wrong.gguf", "no model");
+
+    (void)state;
+    assert_true(fixture_model(&g, 1, other));
+    cli_result result = CLI("iviti-bench", "--json", "--runs=3", "--threads=2", "--scaling",
+                            "--beside", other, path);
+    json_t *const object = cli_one_object(&result);
+    check_rival(object, "one_thread", "one thread");
+    check_rival(object, "beside", other);
+    assert_null(json_object_get(object, "peers"));
+    json_decref(object);
+    cli_free(&result);
+    result = CLI("iviti-bench", "--runs=3", "--scaling", "--beside", other, path);
+    assert_int_equal(result.status, 0);
+    cli_assert_holds(result.out, "\n  one thread ");
+    cli_assert_holds(result.out, other);
+    cli_free(&result);
+    CLI_FAILS(1, CLI("iviti-bench", "--runs=3", "--beside", wrong, path), wrong);
+}
+
 /* ---- --peers ------------------------------------------------------------------------------- */
 
 /* Runs iviti-bench without the leak sanitizer, which fails on threads of a library that is loaded
@@ -330,6 +370,7 @@ static void check_peers(const char *path, const char *threads)
 
     if (!has_peers(&result)) {
         skip();
+        return; /* the compiler cannot know that skip() does not */
     }
     json_t *const object = cli_one_object(&result);
     CLI_KEYS(object, COMMON, "peers", "peers_engine");
@@ -379,6 +420,7 @@ static void peers_keep_to_the_instruction_set(void **state)
     cli_result result = run_peers(path, "avx2", "1");
     if (!has_peers(&result)) {
         skip();
+        return; /* the compiler cannot know that skip() does not */
     }
     json_t *const object = cli_one_object(&result);
     const char *const engine = cli_string(object, "peers_engine");
@@ -399,6 +441,7 @@ int main(void)
         cmocka_unit_test(layers_of_a_shift_model),
         cmocka_unit_test(layers_of_a_swin),
         cmocka_unit_test(people_get_bars),
+        cmocka_unit_test(rivals_are_timed_in_turn),
         cmocka_unit_test(peers_of_a_vit),
         cmocka_unit_test(peers_of_a_swin),
         cmocka_unit_test(peers_keep_to_the_instruction_set),
