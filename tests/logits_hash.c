@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * logits_hash [--isa NAME] [--pictures N] MODEL...: a line for each model and picture with a hash of
- * all logits. The pictures are made by program, the same everywhere, so the same lines on two
+ * logits_hash [--isa NAME] [--pictures N] [--threads N] [--batch N] MODEL...: a line for each model and
+ * picture with a hash of all logits. The pictures are made by program, the same everywhere, so the same lines on two
  * processors say that both computed the same bits.
  */
 #include <stdio.h>
@@ -13,7 +13,11 @@
 typedef struct options {
     iviti_isa isa;
     unsigned pictures;
+    unsigned threads;
+    unsigned batch;
 } options;
+
+#define MAX_BATCH 64
 
 /* FNV-1a over the logits, lowest byte first. */
 static uint64_t hash_logits(const int32_t *logits, size_t count)
@@ -53,23 +57,34 @@ static void complain(void *user, iviti_status status, const char *message)
             message);
 }
 
+/* Picture n, whose pixels are the caller's; they are NULL where there is no memory. */
+static iviti_image make_picture(unsigned n)
+{
+    const uint32_t width = 29 + 83 * n % 300, height = 31 + 131 * n % 290;
+    uint8_t *pixels = malloc((size_t)width * height * 3);
+    if (pixels)
+        paint(n, pixels, width, height);
+    return (iviti_image){ pixels, width, height, (ptrdiff_t)width * 3 };
+}
+
 static iviti_status run_pictures(iviti_session *session, const char *path, const options *o,
                                  size_t classes)
 {
     iviti_status status = IVITI_OK;
 
-    for (unsigned n = 0; n < o->pictures && status == IVITI_OK; n++) {
-        const uint32_t width = 29 + 83 * n % 300, height = 31 + 131 * n % 290;
-        uint8_t *pixels = malloc((size_t)width * height * 3);
-        if (!pixels)
-            return IVITI_ERROR_MEMORY;
-        paint(n, pixels, width, height);
-        status = iviti_session_run(session,
-                                   &(iviti_image){ pixels, width, height, (ptrdiff_t)width * 3 });
-        if (status == IVITI_OK)
-            printf("%s %u %016llx\n", base_name(path), n,
-                   (unsigned long long)hash_logits(iviti_session_logits(session), classes));
-        free(pixels);
+    for (unsigned n = 0; n < o->pictures && status == IVITI_OK; n += o->batch) {
+        const unsigned count = o->pictures - n < o->batch ? o->pictures - n : o->batch;
+        iviti_image images[MAX_BATCH];
+        for (unsigned i = 0; i < count; i++)
+            images[i] = make_picture(n + i);
+        status = iviti_session_run_batch(session, images, count);
+        for (unsigned i = 0; i < count; i++) {
+            if (status == IVITI_OK)
+                printf("%s %u %016llx\n", base_name(path), n + i,
+                       (unsigned long long)hash_logits(
+                           iviti_session_logits(session) + i * classes, classes));
+            free((void *)(uintptr_t)images[i].pixels);
+        }
     }
     return status;
 }
@@ -79,7 +94,9 @@ static iviti_status run_model(char *path, const options *o)
 {
     const iviti_log log = { complain, path };
     const iviti_load_options load = { .log = log };
-    const iviti_session_options run = { .log = log, .isa = o->isa };
+    const iviti_session_options run = {
+        .log = log, .isa = o->isa, .threads = o->threads, .batch = o->batch
+    };
     iviti_model *model = NULL;
     iviti_session *session = NULL;
 
@@ -102,7 +119,7 @@ static iviti_status run_model(char *path, const options *o)
 
 int main(int argc, char **argv)
 {
-    options o = { IVITI_ISA_BEST, 4 };
+    options o = { IVITI_ISA_BEST, 4, 1, 1 };
     int i = 1;
 
     for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
@@ -111,11 +128,16 @@ int main(int argc, char **argv)
             o.isa = (iviti_isa)isa;
         else if (strcmp(argv[i], "--pictures") == 0)
             o.pictures = (unsigned)strtoul(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--threads") == 0)
+            o.threads = (unsigned)strtoul(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--batch") == 0)
+            o.batch = (unsigned)strtoul(argv[i + 1], NULL, 10);
         else
             break;
     }
-    if (i >= argc || strncmp(argv[i], "--", 2) == 0) {
-        fprintf(stderr, "usage: logits_hash [--isa NAME] [--pictures N] MODEL...\n");
+    if (i >= argc || strncmp(argv[i], "--", 2) == 0 || o.batch < 1 || o.batch > MAX_BATCH) {
+        fprintf(stderr, "usage: logits_hash [--isa NAME] [--pictures N] [--threads N] [--batch N] "
+                        "MODEL...\n");
         return 2;
     }
     for (; i < argc; i++)
