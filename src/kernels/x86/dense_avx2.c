@@ -84,14 +84,20 @@ INLINE void finish_row(const iviti_finish *f, size_t row, const bool any_shift)
     }
 }
 
+void iviti_finish_rows_avx2(const iviti_finish *f, size_t first, size_t end)
+{
+    for (size_t row = first; row < end; row++)
+        finish_row(f, row, false);
+}
+
 void iviti_finish_avx2(const iviti_finish *f)
 {
-    if (f->halves)
-        for (size_t row = 0; row < f->rows; row++)
-            finish_row(f, row, true);
-    else
-        for (size_t row = 0; row < f->rows; row++)
-            finish_row(f, row, false);
+    if (!f->halves) {
+        iviti_finish_rows_avx2(f, 0, f->rows);
+        return;
+    }
+    for (size_t row = 0; row < f->rows; row++)
+        finish_row(f, row, true);
 }
 
 /* ---- what becomes of rows that are finished -------------------------------------------------- */

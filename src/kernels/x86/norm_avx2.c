@@ -6,7 +6,7 @@
 #include "kernels/x86/requantize_avx2.h"
 
 #define CHUNK 256 /* channels whose constants are prepared for all rows of a batch */
-#define ROWS  8   /* of a batch */
+#define ROWS  32  /* of a batch */
 
 /* Bits that normalised values have to spare: they are at most 2^24, or 2^30 - 1. */
 #define EXACT_SPARE  6

@@ -79,7 +79,8 @@ INLINE void product_half(const size_t rows, const widened *x, const int8_t *half
 }
 
 INLINE void product(const size_t rows, size_t count, const uint8_t *x, size_t x_stride,
-                    const int8_t *panels, size_t panel_bytes, size_t groups, int32_t *acc)
+                    const int8_t *panels, size_t panel_bytes, size_t groups, int32_t *acc,
+                    const iviti_finish *other)
 {
     widened wide;
 
@@ -87,9 +88,12 @@ INLINE void product(const size_t rows, size_t count, const uint8_t *x, size_t x_
         const size_t depth = groups - g < DEPTH ? groups - g : DEPTH;
         for (size_t r = 0; r < rows; r++)
             widen_row(x + r * x_stride + g * IVITI_GROUP, depth * IVITI_GROUP, wide.row[r]);
-        for (size_t h = 0; h < 2 * count; h++)
+        for (size_t h = 0; h < 2 * count; h++) {
             product_half(rows, &wide, panels + h / 2 * panel_bytes + g * 64 + h % 2 * 32, depth,
                          g == 0, acc + h * 8);
+            if (g == 0)
+                iviti_finish_share(other, h, 2 * count);
+        }
     }
 }
 
@@ -98,8 +102,7 @@ INLINE void product(const size_t rows, size_t count, const uint8_t *x, size_t x_
                                          size_t panel_bytes, size_t groups, int32_t *acc,          \
                                          const iviti_finish *other)                                \
     {                                                                                              \
-        (void)other;                                                                               \
-        product(rows, count, x, x_stride, panels, panel_bytes, groups, acc);                       \
+        product(rows, count, x, x_stride, panels, panel_bytes, groups, acc, other);                \
     }
 #define PRODUCTS(rows) PRODUCT(rows, 1) PRODUCT(rows, 2) PRODUCT(rows, 3) PRODUCT(rows, 4)
 PRODUCTS(1)

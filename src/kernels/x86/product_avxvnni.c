@@ -45,10 +45,11 @@ INLINE void product_panel(const size_t rows, const uint8_t *x, size_t x_stride, 
                                          size_t panel_bytes, size_t groups, int32_t *acc,          \
                                          const iviti_finish *other)                                \
     {                                                                                              \
-        (void)other;                                                                               \
-        for (size_t p = 0; p < count; p++)                                                         \
+        for (size_t p = 0; p < count; p++) {                                                       \
             product_panel(rows, x, x_stride, panels + p * panel_bytes, groups,                     \
                           acc + p * IVITI_PANEL);                                                  \
+            iviti_finish_share(other, p, count);                                                   \
+        }                                                                                          \
     }
 #define PRODUCTS(rows) PRODUCT(rows, 1) PRODUCT(rows, 2) PRODUCT(rows, 3) PRODUCT(rows, 4)
 PRODUCTS(1)
