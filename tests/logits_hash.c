@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * logits_hash [--isa NAME] [--pictures N] [--threads N] [--batch N] MODEL...: a line for each model and
- * picture with a hash of all logits. The pictures are made by program, the same everywhere, so the same lines on two
- * processors say that both computed the same bits.
+ * logits_hash [--isa NAME] [--pictures N] [--threads N] [--batch N] MODEL...: a line for each model
+ * and picture with a hash of all logits. The pictures are made by program, the same everywhere, so
+ * the same lines on two processors say that both computed the same bits.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,8 +81,8 @@ static iviti_status run_pictures(iviti_session *session, const char *path, const
         for (unsigned i = 0; i < count; i++) {
             if (status == IVITI_OK)
                 printf("%s %u %016llx\n", base_name(path), n + i,
-                       (unsigned long long)hash_logits(
-                           iviti_session_logits(session) + i * classes, classes));
+                       (unsigned long long)hash_logits(iviti_session_logits(session) + i * classes,
+                                                       classes));
             free((void *)(uintptr_t)images[i].pixels);
         }
     }

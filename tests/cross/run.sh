@@ -6,6 +6,8 @@
 #
 #   ARCH   has a toolchain file ARCH.cmake beside this script: aarch64
 #   BUILD  a build of this project with its tests, for the processor that this runs on
+#
+# With IVITI_SANITIZE=undefined in the environment the library is built with that sanitizer.
 set -eu
 if [ $# -lt 2 ] || [ ! -f "$(dirname "$0")/$1.cmake" ]; then
     echo "usage: run.sh aarch64 BUILD [CHECKKERNEL OPTION...]" >&2
@@ -16,7 +18,8 @@ build=$2
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 tests=$(dirname "$here")
-work=$build/cross-$arch
+sanitize=${IVITI_SANITIZE:-}
+work=$build/cross-$arch${sanitize:+-$sanitize}
 system=/usr/$arch-linux-gnu
 
 for tool in "$arch-linux-gnu-gcc" "qemu-$arch" cmake; do
@@ -44,14 +47,17 @@ emulate() {
     "qemu-$arch" -cpu "$processor" -L "$system" "$@"
 }
 
-cmake -S "$here" -B "$work" -DCMAKE_TOOLCHAIN_FILE="$here/$arch.cmake" -DIVITI_WERROR=ON >"$work.log"
+cmake -S "$here" -B "$work" -DCMAKE_TOOLCHAIN_FILE="$here/$arch.cmake" -DIVITI_WERROR=ON \
+    -DIVITI_SANITIZE="$sanitize" >"$work.log"
 cmake --build "$work" --parallel 2 >>"$work.log" || {
     cat "$work.log" >&2
     exit 1
 }
 
-"$arch-linux-gnu-gcc" -O2 -c "$tests/float_probe.c" -o "$work/float_probe.o"
-"$tests/check_no_float.sh" "$arch-linux-gnu-objdump" "$work/iviti/libiviti.a" "$work/float_probe.o"
+if [ -z "$sanitize" ]; then
+    "$arch-linux-gnu-gcc" -O2 -c "$tests/float_probe.c" -o "$work/float_probe.o"
+    "$tests/check_no_float.sh" "$arch-linux-gnu-objdump" "$work/iviti/libiviti.a" "$work/float_probe.o"
+fi
 
 emulate max "$work/checkkernel" "$@"
 

@@ -88,9 +88,8 @@ static void finish_s32(const iviti_finish *f, size_t n, size_t columns)
         uint8_t *y = f->row[r] + n * sizeof(int32_t);
         int32x4_t v[4];
         scale_columns(&c, f->acc + r * TILE_COLUMNS + n, v);
-        for (size_t i = 0; i * 4 < columns; i++)
-            store_part(y + i * 16, vreinterpretq_u8_s32(v[i]),
-                       (columns - i * 4) * sizeof(int32_t));
+        for (size_t i = 0; i < 4 && i * 4 < columns; i++)
+            store_part(y + i * 16, vreinterpretq_u8_s32(v[i]), (columns - i * 4) * sizeof(int32_t));
     }
 }
 

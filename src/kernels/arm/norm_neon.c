@@ -5,8 +5,8 @@
  *
  * Normalised values have bits to spare, which lets the narrow rounding serve every factor of a
  * channel. Newton's form: they are below 2^30, c is at least 31, and one bit more makes 32. Exact
- * form: |C * x - sum| <= sqrt((C - 1) * V), and sqrt(V) < 1.7321 * floor(sqrt(V)), so with C at most
- * 2^14 they are below 2^16 * 2^7 * 1.7321 < 2^24; c is at least 25, and 7 bits more make 32.
+ * form: |C * x - sum| <= sqrt((C - 1) * V), and sqrt(V) < 1.7321 * floor(sqrt(V)), so with C at
+ * most 2^14 they are below 2^16 * 2^7 * 1.7321 < 2^24; c is at least 25, and 7 bits more make 32.
  */
 #include "kernels/arm/lanes_neon.h"
 #include "kernels/prototypes.h"
@@ -66,8 +66,8 @@ static void square_roots(uint64_t v[4])
 
 typedef struct row {
     const int16_t *x;
-    int32_t slope;
-    int32_t offset;
+    uint32_t slope; /* modulo 2^32, like all that leads to n */
+    uint32_t offset;
     iviti_dyadic factor; /* exact form, c at least 32 */
 } row;
 
@@ -87,8 +87,8 @@ static void make_exact_rows(const iviti_norm *n, row *rows, size_t count)
         const iviti_dyadic inverse =
             divide_factor((iviti_dyadic){ 1 << 30, 14 }, (uint32_t)variance[r]);
         const int spare = inverse.shift < 32 ? 32 - inverse.shift : 0;
-        rows[r].slope = (int32_t)((uint32_t)n->width << spare);
-        rows[r].offset = (int32_t)((uint32_t)s[r].sum << spare);
+        rows[r].slope = n->width << spare;
+        rows[r].offset = (uint32_t)s[r].sum << spare;
         rows[r].factor = (iviti_dyadic){ inverse.multiplier, inverse.shift + spare };
     }
 }
@@ -121,8 +121,8 @@ static void make_newton_rows(const iviti_norm *n, row *rows, size_t count)
                 break;
             root = next;
         }
-        rows[r].slope = (int32_t)(INT32_MAX / root);
-        rows[r].offset = (int32_t)((uint32_t)mean * (uint32_t)rows[r].slope);
+        rows[r].slope = (uint32_t)(INT32_MAX / root);
+        rows[r].offset = (uint32_t)mean * rows[r].slope;
     }
 }
 
@@ -145,7 +145,8 @@ INLINE channels load_channels(const iviti_norm *n, size_t at, int spare)
 /* Four values, in 1/256 of the output. */
 INLINE int32x4_t normalise(const row *r, int32x4_t x, const channels *k, bool newton)
 {
-    int32x4_t v = vsubq_s32(vmulq_n_s32(x, r->slope), vdupq_n_s32(r->offset));
+    const uint32x4_t product = vmulq_n_u32(vreinterpretq_u32_s32(x), r->slope);
+    int32x4_t v = vreinterpretq_s32_u32(vsubq_u32(product, vdupq_n_u32(r->offset)));
     if (newton)
         v = vbicq_s32(v, vdupq_n_s32(1)); /* >> 1, then up by the spare bit */
     else
@@ -197,8 +198,8 @@ static void prepare_rows(const iviti_norm *n, const int16_t *x, size_t x_stride,
         make_exact_rows(n, rows, count);
 }
 
-void iviti_norm_s8_neon(const iviti_norm *n, const int16_t *x, size_t x_stride,
-                        const uint32_t *map, size_t rows, uint8_t *y, size_t y_stride)
+void iviti_norm_s8_neon(const iviti_norm *n, const int16_t *x, size_t x_stride, const uint32_t *map,
+                        size_t rows, uint8_t *y, size_t y_stride)
 {
     row batch[ROWS];
 

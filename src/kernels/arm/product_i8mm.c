@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Products with USMMLA, which multiplies 2 rows of 8 u8 by 2 columns of 8 s8. Two groups of a panel,
- * interleaved, are eight k of each column; 3 pairs of rows by 16 columns are 24 accumulators of the
- * 32 registers. Where rows are odd in number, the last one is its own partner.
+ * Products with USMMLA, which multiplies 2 rows of 8 u8 by 2 columns of 8 s8. Two groups of a
+ * panel, interleaved, are eight k of each column; 3 pairs of rows by 16 columns are 24 accumulators
+ * of the 32 registers. Where rows are odd in number, the last one is its own partner.
  */
 #include "kernels/arm/engine_neon.h"
 
@@ -10,8 +10,7 @@
 #define VECTORS (IVITI_PANEL / 2) /* of two columns */
 
 /* For each pair of rows; see EACH_ROW. */
-#define EACH_PAIR                                                                                  \
-    _Pragma("GCC unroll 3") for (size_t p = 0; p < PAIRS; p++) if (2 * p < rows)
+#define EACH_PAIR _Pragma("GCC unroll 3") for (size_t p = 0; p < PAIRS; p++) if (2 * p < rows)
 
 /* Row 2p + 1, or row 2p where that is the last. */
 INLINE size_t partner(size_t rows, size_t p)
@@ -49,8 +48,8 @@ INLINE void product_panel(const size_t rows, const uint8_t *x, size_t x_stride, 
     EACH_PAIR for (size_t i = 0; i < VECTORS; i++) sum[p][i] = vdupq_n_s32(0);
     for (; g + 2 <= groups; g += 2) {
         const uint8_t *at = x + g * IVITI_GROUP;
-        EACH_PAIR left[p] = vcombine_u8(vld1_u8(at + 2 * p * x_stride),
-                                        vld1_u8(at + partner(rows, p) * x_stride));
+        EACH_PAIR left[p] =
+            vcombine_u8(vld1_u8(at + 2 * p * x_stride), vld1_u8(at + partner(rows, p) * x_stride));
         multiply(rows, left, panel + g * 64, true, sum);
     }
     if (g < groups) {

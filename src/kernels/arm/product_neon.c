@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Products with what every AArch64 processor has, half a panel at a time. UMULL makes 16 bits of two
- * bytes, UADALP adds two of these to one of 32: with u8 by u8 no sum is too wide. The right operand
- * is taken as s8 + 128 for that, and 128 * the row's sum is taken off. An accumulator holds the sums
- * of k 0 and 1 and of k 2 and 3 for two columns, so 6 rows by 8 columns are 24 of the 32 registers.
+ * Products with what every AArch64 processor has, half a panel at a time. UMULL makes 16 bits of
+ * two bytes, UADALP adds two of these to one of 32: with u8 by u8 no sum is too wide. The right
+ * operand is taken as s8 + 128 for that, and 128 * the row's sum is taken off. An accumulator holds
+ * the sums of k 0 and 1 and of k 2 and 3 for two columns, so 6 rows by 8 columns are 24 of the 32
+ * registers.
  */
 #include "kernels/arm/engine_neon.h"
 

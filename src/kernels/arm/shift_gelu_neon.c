@@ -22,7 +22,8 @@ static void make_table(const int32_t *e, int32_t max, int32_t one_over_scale, iv
         const uint32_t value = (uint32_t)e[d];
         const uint32_t sum = value + zero < INT32_MAX ? value + zero : INT32_MAX;
         const uint32_t sigmoid = sum ? value * (INT32_MAX / sum) >> 24 : 0;
-        const int64_t y = iviti_scale((max - d) * (int32_t)sigmoid, output.multiplier, output.shift);
+        const int64_t y =
+            iviti_scale((max - d) * (int32_t)sigmoid, output.multiplier, output.shift);
         table[d] = (uint8_t)(iviti_saturate_s8(y) + 128);
     }
 }

@@ -126,8 +126,7 @@ INLINE int32x4_t make_logits(const span *s, size_t n, const logit_factors *f)
 
     if (s->bias) {
         logit = vmaxq_s32(vminq_s32(logit, vdupq_n_s32(INT8_MAX)), vdupq_n_s32(INT8_MIN));
-        logit =
-            vqaddq_s32(scale_by_factor(logit, &f->bias), load_s32(s->bias, n, s->tokens));
+        logit = vqaddq_s32(scale_by_factor(logit, &f->bias), load_s32(s->bias, n, s->tokens));
     }
     return logit;
 }
