@@ -88,3 +88,5 @@ for processor in $processors; do
     emulate "$processor" "$work/logits_hash" "$@" >"$work/there.txt"
     compare "$processor"
 done
+emulate max "$work/logits_hash" --threads 2 --batch 3 "$@" >"$work/there.txt"
+compare "2 threads, batches of 3"
