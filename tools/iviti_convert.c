@@ -42,7 +42,7 @@ typedef struct settings {
 #define NONLINEAR_CHOICES "table|shift"
 #define RECIPE_CHOICES    "minmax|mse|compensate"
 enum { NONLINEAR_TABLE, NONLINEAR_SHIFT };
-enum { RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE };
+enum { RECIPE_UNSET = -1, RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE };
 static const int WEIGHT_BITS[] = { 8, 6, 4, 3 };
 
 static const option_spec OPTIONS[] = {
@@ -89,7 +89,7 @@ static const option_spec OPTIONS[] = {
       .choices = RECIPE_CHOICES,
       .help = "How constants are chosen: ranges that hold everything that was seen, ranges of least "
               "squared error, or these with weights that make up for one another's rounding "
-              "(default: mse)." },
+              "(default: compensate for weights of fewer than 8 bits, else mse)." },
 };
 
 /* What a conversion holds until the end. */
@@ -313,7 +313,7 @@ static void release(conversion *c)
 int main(int argc, char **argv)
 {
     settings s = {
-        .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_MSE
+        .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_UNSET
     };
     const option_group groups[] = {
         { "Conversion", OPTIONS, OPTION_COUNT(OPTIONS), &s },
@@ -354,6 +354,8 @@ int main(int argc, char **argv)
     if (!s.output)
         return options_wrong(&program, "-o MODEL.gguf is missing: where to write the model");
 
+    if (s.recipe == RECIPE_UNSET)
+        s.recipe = WEIGHT_BITS[s.weights] < 8 ? RECIPE_COMPENSATE : RECIPE_MSE;
     status = EXIT_DONE;
     if (!convert(&c, operands.item[0], &options, &r))
         status = options_failed(&program, &r);

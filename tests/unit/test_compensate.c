@@ -104,6 +104,11 @@ static void test_against_exhaustive(void **state)
         assert_true(error >= best * (1 - 1e-9));
         for (size_t k = 0; k < WIDTH; k++)
             assert_in_range(q[k] + 3, 0, 6);
+        compensation_refine(&c, target, scale, 3, scratch, q);
+        const double refined = error_of(&c, target, scale, q);
+        assert_true(refined <= error * (1 + 1e-9) && refined >= best * (1 - 1e-9));
+        for (size_t k = 0; k < WIDTH; k++)
+            assert_in_range(q[k] + 3, 0, 6);
         nearest_sum += error_of(&c, target, scale, plain);
         compensated_sum += error;
         best_sum += best;

@@ -11,6 +11,7 @@
 #define MOST_ROWS  32768 /* spread over what was seen; more tell no more */
 #define CHUNK_ROWS 1024  /* summed in float, then in double */
 #define BLOCK      64
+#define MOST_SWEEPS 16
 
 static bool cholesky_small(double *a, size_t n, size_t stride)
 {
@@ -123,7 +124,7 @@ bool compensation_prepare(arena *memory, const code *in, const float *x, size_t 
     const size_t width = in->width;
     *c = (compensation){ width, ARENA_TAKE(memory, size_t, width),
                          ARENA_TAKE(memory, double, width * width),
-                         ARENA_TAKE(memory, double, width),
+                         ARENA_TAKE(memory, double, width * width),
                          ARENA_TAKE(memory, double, width * width) };
     double *codes = memory->failed ? NULL : calloc(width * width, sizeof *codes);
     double *rest = memory->failed ? NULL : calloc(width * width, sizeof *rest);
@@ -140,7 +141,7 @@ bool compensation_prepare(arena *memory, const code *in, const float *x, size_t 
             c->correction[i * width + j] = rest[i * width + c->order[j]];
         }
         c->factor[i * width + i] += damping;
-        c->diagonal[i] = c->factor[i * width + i];
+        memcpy(c->square + i * width, c->factor + i * width, width * sizeof *c->square);
     }
     free(codes);
     free(rest);
@@ -192,4 +193,28 @@ double compensation_round(const compensation *c, const double *target, double sc
             error[i] += own * row[i];
     }
     return total;
+}
+
+void compensation_refine(const compensation *c, const double *target, double scale, int limit,
+                         double *gradient, int8_t *integers)
+{
+    const size_t width = c->width;
+    memset(gradient, 0, width * sizeof *gradient);
+    for (size_t k = 0; k < width; k++)
+        cblas_daxpy((int)width, target[k] - integers[k] * scale, c->square + k * width, 1, gradient, 1);
+    bool changed = true;
+    for (int sweep = 0; sweep < MOST_SWEEPS && changed; sweep++) {
+        changed = false;
+        for (size_t k = 0; k < width; k++) {
+            const double *const row = c->square + k * width;
+            double q = nearbyint(integers[k] + gradient[k] / (scale * row[k]));
+            q = q > limit ? limit : q < -limit ? -limit : q;
+            const double step = q - integers[k];
+            if (!(fabs(step) > 0))
+                continue;
+            changed = true;
+            integers[k] = (int8_t)q;
+            cblas_daxpy((int)width, -step * scale, row, 1, gradient, 1);
+        }
+    }
 }

@@ -23,7 +23,7 @@ typedef struct compensation {
     size_t width;
     size_t *order;      /* (width) input at each place; the last is rounded first */
     double *factor;     /* (width, width) L of H in that order, lower triangle */
-    double *diagonal;   /* (width) of H, in that order */
+    double *square;     /* (width, width) H, in that order */
     double *correction; /* (width, width) cov(d, q), d in the inputs' own order, q in the other */
 } compensation;
 
@@ -41,6 +41,10 @@ bool compensation_target(const compensation *c, const code *in, const float *wei
  * scratch. Returns the squared error. */
 double compensation_round(const compensation *c, const double *target, double scale, int limit,
                           double *error, int8_t *integers);
+
+/* Changes single integers while that lowers the error. gradient (width) is scratch. */
+void compensation_refine(const compensation *c, const double *target, double scale, int limit,
+                         double *gradient, int8_t *integers);
 
 /* Lower Cholesky factor of the symmetric a (n, n), in place; the upper triangle is left as it is. False
  * if a is not positive definite. */

@@ -48,7 +48,7 @@ static double round_row(const row_fit *f, double scale, int8_t *integers)
         const double q = clamp_weight(nearbyint(f->target[k] / scale), f->limit);
         const double d = f->target[k] - q * scale;
         integers[k] = (int8_t)q;
-        error += c ? c->diagonal[k] * d * d : d * d;
+        error += c ? c->square[k * f->in + k] * d * d : d * d;
     }
     return error;
 }
@@ -90,6 +90,7 @@ static void fit_row(row_fit *f, double smallest)
     f->least = INFINITY;
     for (int i = -AROUND; i <= AROUND; i++)
         try_scale(f, fmax(fmin(around * (1 + AROUND_STEP * i), f->coarsest), smallest), true);
+    compensation_refine(f->fit->compensation, f->target, f->scale, f->limit, f->scratch, f->integers);
 }
 
 /* The least scale of a row's accumulator: with it the bias fits beside the products. */
