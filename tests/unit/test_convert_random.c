@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Networks of the published shapes in small, with random weights: they convert with either family
+ * of operators, follow their float network, and give the same bits on every instruction set.
+ */
+#include "cli_run.h"
+
+#include "cli_json.h"
+
+#define PICTURES 4
+
+/* The folder holds pictures from here on. */
+static int draw_pictures(void **state)
+{
+    if (cli_setup(state) != 0)
+        return -1;
+    for (uint32_t i = 0; i < PICTURES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "picture-%u.png", (unsigned)i);
+        cli_write_png(name, 224, 224, 11 * i);
+    }
+    return 0;
+}
+
+static void must_succeed(cli_result result)
+{
+    if (result.status != 0)
+        fail_msg("%s", result.err);
+    cli_free(&result);
+}
+
+/* Converts, compares with the float network, and runs a picture. */
+static void convert_and_run(const char *checkpoint, const char *nonlinear)
+{
+    const char *const model = cli_path("model.gguf");
+    cli_result result = CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder,
+                            "--nonlinear", nonlinear, "--json", "--quiet");
+    json_t *object = cli_one_object(&result);
+    assert_true(cli_number(object, "agreement") >= 75);
+    assert_true(cli_number(object, "cosine") >= 0.99);
+    json_decref(object);
+    cli_free(&result);
+
+    json_t *first = NULL;
+    static const char *const variants[][2] = { { "--isa=best", "--threads=2" },
+                                               { "--isa=ref", "--threads=1" } };
+    for (size_t i = 0; i < 2; i++) {
+        result = CLI("iviti-classify", "--json", "--logits", variants[i][0], variants[i][1], model,
+                     cli_path("picture-1.png"));
+        object = cli_one_object(&result);
+        json_t *const logits = json_object_get(object, "logits");
+        assert_int_equal(json_array_size(logits), 10);
+        if (first == NULL)
+            first = json_incref(logits);
+        assert_true(json_equal(first, logits));
+        json_decref(object);
+        cli_free(&result);
+    }
+    json_decref(first);
+}
+
+/* Four stages, windows of 7 with and without shift, and one window that is the whole last stage. */
+static void swin_of_tinys_shape(void **state)
+{
+    const char *const checkpoint = cli_path("swin.safetensors");
+    (void)state;
+    must_succeed(CLI("tests/make-checkpoint", "--preset=swin-t", "--dim=16", "--depth=1,2,1,1",
+                     "--heads=1,2,4,8", "--classes=10", "-o", checkpoint));
+    convert_and_run(checkpoint, "table");
+    convert_and_run(checkpoint, "shift");
+}
+
+static void vit_of_deits_shape(void **state)
+{
+    const char *const checkpoint = cli_path("vit.safetensors");
+    (void)state;
+    must_succeed(CLI("tests/make-checkpoint", "--preset=deit-t", "--dim=128", "--depth=2",
+                     "--heads=2", "--classes=10", "-o", checkpoint));
+    convert_and_run(checkpoint, "table");
+    convert_and_run(checkpoint, "shift");
+}
+
+static void checkpoints_follow_their_seed(void **state)
+{
+    const char *const a = cli_path("a.safetensors"), *const b = cli_path("b.safetensors");
+    (void)state;
+    must_succeed(CLI("tests/make-checkpoint", "--image=32", "--depth=1", "-o", a));
+    must_succeed(CLI("tests/make-checkpoint", "--image=32", "--depth=1", "-o", b));
+    must_succeed(cli_shell("cmp %s %s", a, b));
+    must_succeed(CLI("tests/make-checkpoint", "--image=32", "--depth=1", "--seed=2", "-o", b));
+    must_succeed(cli_shell("! cmp -s %s %s", a, b));
+}
+
+/* No file and one sentence, which holds both words. */
+static void refuse(const char *option, const char *first, const char *second)
+{
+    const char *const path = cli_path("refused");
+    const cli_result result = CLI("tests/make-checkpoint", option, "-o", path);
+    CLI_FAILS(2, result, first, second);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
+static void impossible_shapes_are_refused(void **state)
+{
+    (void)state;
+    refuse("--heads=5", "5 heads", "192");
+    refuse("--image=225", "225", "16");
+    refuse("--depth=1,2", "--depth has 2", "limit is 1");
+    refuse("--seed=-1", "--seed", "0");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(swin_of_tinys_shape),
+        cmocka_unit_test(vit_of_deits_shape),
+        cmocka_unit_test(checkpoints_follow_their_seed),
+        cmocka_unit_test(impossible_shapes_are_refused),
+    };
+    return cmocka_run_group_tests(tests, draw_pictures, cli_teardown);
+}
