@@ -2,9 +2,13 @@
  *
  * Where each constant of an I-ViT network comes from: QuantAct buffers `<place>.act_scaling_factor`
  * (I-ViT, official code: models/vit_quant.py and swin_quant.py name the places).
+ *
+ * Scales and codes are reckoned in single precision, in the order of that code, so that they are
+ * its own to the last bit: a code that lies between two integers is rounded as it was in training.
  */
 #include "quantize/ivit.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +16,9 @@
 
 #include "network/dialect.h"
 #include "quantize/dyadic.h"
+
+#define WEIGHT_LIMIT 127
+#define COARSER      2.01 /* a factor must be below one half (models/FORMAT.md, dense) */
 
 typedef struct importer {
     const checkpoint *checkpoint;
@@ -39,8 +46,9 @@ static double scale_at(importer *m, const char *format, ...)
     if (m->failed)
         return 1;
     if (!network_scalar(m->checkpoint, name, &value)) {
-        m->failed = !report_fail(m->r, "%s: %s is missing: was this I-ViT checkpoint saved after "
-                                       "training or evaluation?",
+        m->failed = !report_fail(m->r,
+                                 "%s: %s is missing: was this I-ViT checkpoint saved after "
+                                 "training or evaluation?",
                                  m->checkpoint->file, name);
         return 1;
     }
@@ -98,15 +106,69 @@ static integer_join join_of(importer *m, double stream, double branch, double ou
                            { (int8_t)fs.shift, (int8_t)fb.shift } };
 }
 
+/* The integer that stands for `value`, as that code rounds it; k: bits. */
+static double coded(float value, float scale, int bits)
+{
+    const double limit = ldexp(1, bits - 1), q = (double)nearbyintf(1.0f / scale * value);
+    return q < -limit ? -limit : q > limit - 1 ? limit - 1 : q;
+}
+
+/* The scale of a row of weights. */
+static float weight_scale(const float *row, size_t in)
+{
+    float largest = 0;
+    for (size_t k = 0; k < in; k++)
+        largest = fmaxf(largest, fabsf(row[k]));
+    return fmaxf(largest / WEIGHT_LIMIT, FLT_EPSILON);
+}
+
+/* One output of a dense layer: its weights, bias and factor. */
+static bool dense_row(importer *m, const char *name, const network_linear *layer, size_t o,
+                      float in_scale, double out_scale, integer_dense *d)
+{
+    const float *row = layer->weight + o * d->in;
+    const float own = weight_scale(row, d->in), scale = own * in_scale;
+    int64_t reach = 0;
+    iviti_dyadic factor;
+
+    for (size_t k = 0; k < d->in; k++) {
+        const double q = coded(row[k], own, 8);
+        d->weight[o * d->in + k] = (int8_t)q;
+        reach += 255 * (int64_t)fabs(q);
+    }
+    const double bias = coded(layer->bias[o], scale, 32);
+    reach += reach / 2 + 128 + (int64_t)fabs(bias);
+    if (reach >= INT32_MAX)
+        return report_fail(m->r,
+                           "%s: output %zu could overflow its accumulator: its bias is %g "
+                           "times the step of its weights",
+                           name, o, bias);
+    if (!dyadic_from_real((double)scale / out_scale, 32, 62, &factor, NULL))
+        return report_fail(m->r, "%s: output %zu has a factor of %g; the limit is one half", name,
+                           o, (double)scale / out_scale);
+    d->bias[o] = (int32_t)bias;
+    d->factor.multiplier[o] = factor.multiplier;
+    d->factor.shift[o] = (int8_t)factor.shift;
+    return true;
+}
+
 static void dense(importer *m, const char *name, const network_linear *layer, size_t in,
                   double in_scale, size_t out, double out_scale, integer_dense *result)
 {
     if (m->failed)
         return;
-    const code from = uniform(m, in, in_scale), to = uniform(m, out, out_scale);
-    const dense_fit fit = { RANGE_MINMAX, 8, NULL };
-    m->failed = m->scratch.failed || !quantize_dense(m->memory, name, layer->weight, layer->bias,
-                                                     out, &from, &to, false, &fit, result, m->r);
+    *result = (integer_dense){
+        .in = (uint32_t)in,
+        .out = (uint32_t)out,
+        .bits = 8,
+        .weight = ARENA_TAKE(m->memory, int8_t, in * out),
+        .bias = ARENA_TAKE(m->memory, int32_t, out),
+        .factor = { ARENA_TAKE(m->memory, int32_t, out), ARENA_TAKE(m->memory, int8_t, out) },
+    };
+    if (m->memory->failed)
+        m->failed = !report_fail(m->r, "%s: out of memory", name);
+    for (size_t o = 0; o < out && !m->failed; o++)
+        m->failed = !dense_row(m, name, layer, o, (float)in_scale, out_scale, result);
     layer_row *row = &m->rows[m->row_count++];
     snprintf(row->name, sizeof row->name, "%s", name);
     row->bits = 8;
@@ -120,18 +182,19 @@ static void norm(importer *m, const char *name, const network_norm *layer, size_
     if (m->failed)
         return;
     const code to = uniform(m, width, out_scale);
-    m->failed = m->scratch.failed || !quantize_norm(m->memory, name, layer, 0, 1,
-                                                    IVITI_NORM_NEWTON, &to, result, m->r);
+    m->failed = m->scratch.failed ||
+                !quantize_norm(m->memory, name, layer, 0, 1, IVITI_NORM_NEWTON, &to, result, m->r);
 }
 
 /* Where the s16 output has a finer step than the layer can write, that much of its resolution is
  * empty, and a coarser scale takes its place; only the end of its range moves out. */
-static double wide_scale(importer *m, const network_linear *layer, size_t in, double in_scale,
-                         size_t out, double out_scale)
+static double wide_scale(const network_linear *layer, size_t in, double in_scale, size_t out,
+                         double out_scale)
 {
-    const code from = uniform(m, in, in_scale);
-    return from.scale ? fmax(out_scale, dense_finest_scale(layer->weight, out, &from, 8))
-                      : out_scale;
+    float coarsest = 0;
+    for (size_t o = 0; o < out; o++)
+        coarsest = fmaxf(coarsest, weight_scale(layer->weight + o * in, in) * (float)in_scale);
+    return fmax(out_scale, COARSER * (double)coarsest);
 }
 
 /* ---- attention and MLP -------------------------------------------------------------------------- */
@@ -146,9 +209,8 @@ static void position_bias(importer *m, const network_block *from, const iviti_st
     if (!to->position_bias)
         m->failed = !report_fail(m->r, "position bias: out of memory");
     for (size_t i = 0; i < count && !m->failed; i++) {
-        double coded = nearbyint(from->position_bias[i] / table_scale);
-        coded = coded < -128 ? -128 : coded > 127 ? 127 : coded;
-        to->position_bias[i] = (int32_t)iviti_requantize((int32_t)coded, f);
+        const double q = coded(from->position_bias[i], (float)table_scale, 8);
+        to->position_bias[i] = (int32_t)iviti_requantize((int32_t)q, f);
     }
 }
 
@@ -163,11 +225,11 @@ static double attention(importer *m, uint32_t block, const char *place, const iv
     const double probability = swin ? 0x1p-7 : 0x1p-15;
     integer_block *b = &m->out->blocks[block];
 
-    same_factors(m, &b->score, s->heads,
-                 factor_of(m, qkv_scale * qkv_scale / sqrt((double)s->dim / s->heads) / first, 1,
-                           62));
-    same_factors(m, &b->output, s->heads,
-                 factor_of(m, probability * qkv_scale / out, 32, 62));
+    const float root = (float)(1 / sqrt((double)s->dim / s->heads));
+    const float score = (float)qkv_scale * (float)qkv_scale * root;
+
+    same_factors(m, &b->score, s->heads, factor_of(m, (double)score / first, 1, 62));
+    same_factors(m, &b->output, s->heads, factor_of(m, probability * qkv_scale / out, 32, 62));
     b->logit_scale = one_over(m, logit, 1 << 15, place);
     if (swin) {
         const iviti_dyadic f = factor_of(m, first / logit, 24, 62);
@@ -203,7 +265,7 @@ static double block(importer *m, uint32_t i, const char *place, const iviti_stag
     snprintf(name, sizeof name, "block.%u.qkv", i);
     dense(m, name, &from->qkv, dim, norm1, 3 * dim, qkv, &to->qkv);
     const double attended = attention(m, i, place, s, qkv);
-    proj = wide_scale(m, &from->proj, dim, attended, dim, proj);
+    proj = wide_scale(&from->proj, dim, attended, dim, proj);
     snprintf(name, sizeof name, "block.%u.proj", i);
     dense(m, name, &from->proj, dim, attended, dim, proj, &to->proj);
     to->join1 = join_of(m, stream, proj, middle);
@@ -212,23 +274,19 @@ static double block(importer *m, uint32_t i, const char *place, const iviti_stag
     norm(m, name, &from->norm2, dim, norm2, &to->norm2);
     snprintf(name, sizeof name, "block.%u.fc1", i);
     dense(m, name, &from->fc1, dim, norm2, hidden, gelu_in, &to->fc1);
-    to->gelu_scale = one_over(m, gelu_in * 1.702, 255, place);
+    to->gelu_scale = one_over(m, (double)((float)gelu_in * 1.702f), 255, place);
     const iviti_dyadic f = factor_of(m, gelu_in / 128 / gelu_out, 24, 62);
     to->gelu_multiplier = f.multiplier;
     to->gelu_shift = (int8_t)f.shift;
-    fc2 = wide_scale(m, &from->fc2, hidden, gelu_out, dim, fc2);
+    fc2 = wide_scale(&from->fc2, hidden, gelu_out, dim, fc2);
     snprintf(name, sizeof name, "block.%u.fc2", i);
     dense(m, name, &from->fc2, hidden, gelu_out, dim, fc2, &to->fc2);
     to->join2 = join_of(m, middle, fc2, after);
     return after;
 }
 
-/* ---- the ends of the network -------------------------------------------------------------------- */
-
-static double clamp_to(double v, double low, double high)
-{
-    return v < low ? low : v > high ? high : v;
-}
+/* ---- the ends of the network --------------------------------------------------------------------
+ */
 
 /* The image as s8 of the normalised pixel. */
 static void pixel_table(importer *m, double scale)
@@ -237,12 +295,12 @@ static void pixel_table(importer *m, double scale)
     for (int c = 0; c < 3 && m->out->pixel_table; c++)
         for (int u = 0; u < 256; u++) {
             const float x = ((float)u / 255.0f - m->source->mean[c]) / m->source->std[c];
-            m->out->pixel_table[c * 256 + u] =
-                (int8_t)clamp_to(nearbyintf(x / (float)scale), -128, 127);
+            m->out->pixel_table[c * 256 + u] = (int8_t)coded(x, (float)scale, 8);
         }
 }
 
-/* ViT: patches at their s16 scale join the positions at theirs; the class token is a patch there. */
+/* ViT: patches at their s16 scale join the positions at theirs; the class token is a patch there.
+ */
 static double vit_embed(importer *m)
 {
     const network *n = m->source;
@@ -253,8 +311,7 @@ static double vit_embed(importer *m)
     const checkpoint_tensor *position = checkpoint_find(m->checkpoint, "pos_embed");
     const double image = scale_at(m, "qact_input");
     const size_t inputs = (size_t)g->patch * g->patch * 3;
-    const double patch =
-        wide_scale(m, &n->embed, inputs, image, dim, scale_at(m, "patch_embed.qact"));
+    const double patch = wide_scale(&n->embed, inputs, image, dim, scale_at(m, "patch_embed.qact"));
     const double pos = scale_at(m, "qact_pos");
     const double stream = scale_at(m, "qact1");
 
@@ -276,9 +333,9 @@ static double vit_embed(importer *m)
     const iviti_dyadic fs = factor_of(m, pos / stream, 20, 62);
     const iviti_dyadic fb = factor_of(m, patch / stream, 20, 62);
     for (size_t i = 0; i < tokens * dim; i++) {
-        table[i] = (int16_t)clamp_to(nearbyint(positions[i] / pos), -32768, 32767);
+        table[i] = (int16_t)coded(positions[i], (float)pos, 16);
         if (i < prefix) {
-            const int16_t own = (int16_t)clamp_to(nearbyint(token[i] / patch), -32768, 32767);
+            const int16_t own = (int16_t)coded(token[i], (float)patch, 16);
             iviti_residual_add(&table[i], fs, &own, fb, 1, &table[i]);
         }
     }
@@ -329,8 +386,7 @@ static void head(importer *m)
     if (g->family == IVITI_SWIN) {
         const double tokens = (double)last->grid_width * last->grid_height;
         features = scale_at(m, "qact3");
-        same_factors(m, &m->out->pool, last->dim,
-                     factor_of(m, normed / tokens / features, 1, 62));
+        same_factors(m, &m->out->pool, last->dim, factor_of(m, normed / tokens / features, 1, 62));
     }
     const code in = uniform(m, g->features, features);
     if (!m->failed)
