@@ -106,11 +106,11 @@ static integer_join join_of(importer *m, double stream, double branch, double ou
                            { (int8_t)fs.shift, (int8_t)fb.shift } };
 }
 
-/* The integer that stands for `value`, as that code rounds it; k: bits. */
+/* The integer of so many bits that stands for `value`, as that code rounds it. */
 static double coded(float value, float scale, int bits)
 {
     const double limit = ldexp(1, bits - 1), q = (double)nearbyintf(1.0f / scale * value);
-    return q < -limit ? -limit : q > limit - 1 ? limit - 1 : q;
+    return q > -limit ? fmin(q, limit - 1) : -limit; /* NaN: a scale of nothing */
 }
 
 /* The scale of a row of weights. */
@@ -285,8 +285,7 @@ static double block(importer *m, uint32_t i, const char *place, const iviti_stag
     return after;
 }
 
-/* ---- the ends of the network --------------------------------------------------------------------
- */
+/* ---- the ends of the network -------------------------------------------------------------------- */
 
 /* The image as s8 of the normalised pixel. */
 static void pixel_table(importer *m, double scale)
