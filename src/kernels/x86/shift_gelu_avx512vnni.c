@@ -19,26 +19,32 @@ static void make_exponentials(int32_t one_over_scale, int32_t *e)
         e[d] = (int32_t)iviti_shift_exp(-d, one_over_scale, SHIFT_GELU_N);
 }
 
-/* floor((2^31 - 1) / s), bit by bit: the dividend's bits are all ones. All of s is in [2^low,
- * 2^31), so the quotient has at most 31 - low bits, and the first remainder is low ones. */
-INLINE __m512i divide_into_ones(__m512i s, unsigned low)
+/* Turns 64 numbers s into floor((2^31 - 1) / s), bit by bit: the dividend's bits are all ones. All
+ * of s is in [2^low, 2^31), so the quotients have at most 31 - low bits, and the first remainder is
+ * low ones. Each step waits for the one before; four vectors side by side take no longer than one.
+ */
+INLINE void divide_into_ones(__m512i s[4], unsigned low)
 {
     const __m512i one = _mm512_set1_epi32(1);
-    __m512i rest = _mm512_set1_epi32((int32_t)((1u << low) - 1));
-    __m512i quotient = _mm512_setzero_si512();
+    const __m512i first = _mm512_set1_epi32((int32_t)((1u << low) - 1));
+    const __m512i none = _mm512_setzero_si512();
+    __m512i rest[4] = { first, first, first, first };
+    __m512i quotient[4] = { none, none, none, none };
 
-    for (unsigned i = low; i < 31; i++) {
-        rest = _mm512_add_epi32(_mm512_add_epi32(rest, rest), one);
-        quotient = _mm512_add_epi32(quotient, quotient);
-        const __mmask16 fits = _mm512_cmpge_epu32_mask(rest, s);
-        rest = _mm512_mask_sub_epi32(rest, fits, rest, s);
-        quotient = _mm512_mask_add_epi32(quotient, fits, quotient, one);
-    }
-    return quotient;
+    for (unsigned i = low; i < 31; i++)
+#pragma GCC unroll 4
+        for (size_t v = 0; v < 4; v++) {
+            rest[v] = _mm512_add_epi32(_mm512_add_epi32(rest[v], rest[v]), one);
+            quotient[v] = _mm512_add_epi32(quotient[v], quotient[v]);
+            const __mmask16 fits = _mm512_cmpge_epi32_mask(rest[v], s[v]);
+            rest[v] = _mm512_mask_sub_epi32(rest[v], fits, rest[v], s[v]);
+            quotient[v] = _mm512_mask_add_epi32(quotient[v], fits, quotient[v], one);
+        }
+    for (size_t v = 0; v < 4; v++)
+        s[v] = quotient[v];
 }
 
-/* Outputs for differences 0 to 255 to the maximum `max`. Differences that lead below -128 do not
- * occur. */
+/* Outputs for differences 0 to 255 to the maximum `max`, as far as they do not lead below -128. */
 static void make_table(const int32_t *e, int32_t max, int32_t one_over_scale,
                        const factor_512 *output, uint8_t *table)
 {
@@ -47,16 +53,22 @@ static void make_table(const int32_t *e, int32_t max, int32_t one_over_scale,
     const __m512i most = _mm512_set1_epi32(INT32_MAX);
     const __m512i zero = _mm512_set1_epi32((int32_t)(e_zero < INT32_MAX ? e_zero : INT32_MAX));
 
-    for (int32_t d = 0; d < 256; d += 16) {
-        const __m512i value = _mm512_load_si512(e + d);
-        const __m512i sum = _mm512_min_epu32(_mm512_add_epi32(value, zero), most);
-        const uint32_t least = _mm512_reduce_min_epu32(sum);
-        const __m512i inverse = divide_into_ones(sum, 31 - (unsigned)__builtin_clz(least));
-        const __m512i sigmoid = _mm512_srli_epi32(_mm512_mullo_epi32(value, inverse), 24);
-        const __m512i x = _mm512_sub_epi32(_mm512_set1_epi32(max - d), lanes);
-        const __m512i y = scale_by_factor(_mm512_mullo_epi32(x, sigmoid), output);
-        const __m128i s8 = _mm512_cvtsepi32_epi8(y);
-        _mm_storeu_si128((__m128i *)(table + d), _mm_xor_si128(s8, _mm_set1_epi8(-128)));
+    for (int32_t d = 0; d <= max + 128; d += 64) {
+        __m512i sum[4], y[4];
+        __m512i least = most;
+        for (int32_t v = 0; v < 4; v++) {
+            const __m512i value = _mm512_load_si512(e + d + v * 16);
+            sum[v] = _mm512_min_epu32(_mm512_add_epi32(value, zero), most);
+            least = _mm512_min_epu32(least, sum[v]);
+        }
+        divide_into_ones(sum, 31 - (unsigned)__builtin_clz(_mm512_reduce_min_epu32(least)));
+        for (int32_t v = 0; v < 4; v++) {
+            const __m512i value = _mm512_load_si512(e + d + v * 16);
+            const __m512i sigmoid = _mm512_srli_epi32(_mm512_mullo_epi32(value, sum[v]), 24);
+            const __m512i x = _mm512_sub_epi32(_mm512_set1_epi32(max - d - v * 16), lanes);
+            y[v] = scale_by_factor(_mm512_mullo_epi32(x, sigmoid), output);
+        }
+        _mm512_storeu_si512(table + d, _mm512_xor_si512(pack_s8(y), _mm512_set1_epi8(-128)));
     }
 }
 

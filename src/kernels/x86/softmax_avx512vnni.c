@@ -253,11 +253,6 @@ void iviti_softmax_table_avx512vnni(const iviti_call *c, size_t rows, size_t que
 
 /* ---- Shiftmax -------------------------------------------------------------------------------- */
 
-INLINE block any_block(const iviti_call *c, size_t b, size_t row, size_t query)
-{
-    return block_of(c, b, row, query, false, true);
-}
-
 /* How scores become s8 logits. A product of a query and a key has 22 bits and a sign, a logit 7. */
 typedef struct logit_factors {
     factor_512 score;
@@ -277,14 +272,16 @@ INLINE __m512i make_logits(const block *k, size_t panel, const logit_factors *f)
     return logit;
 }
 
-/* s8 logits of a block; the lowest one where the query does not see the token. */
-INLINE __m512i block_logits(const block *k, const logit_factors *f)
+/* s8 logits of a block; the lowest one where the query does not see the token. `all` is a constant:
+ * it sees all 64. */
+INLINE __m512i block_logits(const block *k, const logit_factors *f, const bool all)
 {
     __m512i logit[TILE_PANELS];
 #pragma GCC unroll 4
     for (size_t p = 0; p < TILE_PANELS; p++)
-        logit[p] = p < k->panels ? make_logits(k, p, f) : _mm512_setzero_si512();
-    return _mm512_mask_mov_epi8(_mm512_set1_epi8(INT8_MIN), k->visible, pack_s8(logit));
+        logit[p] = all || p < k->panels ? make_logits(k, p, f) : _mm512_setzero_si512();
+    const __m512i packed = pack_s8(logit);
+    return all ? packed : _mm512_mask_mov_epi8(_mm512_set1_epi8(INT8_MIN), k->visible, packed);
 }
 
 INLINE int32_t max_of_bytes(__m512i v)
@@ -297,13 +294,14 @@ INLINE int32_t max_of_bytes(__m512i v)
 /* Exponentials of a block, in the order that unpacking bytes gives, into the place of its scores.
  * Adds their bytes to the four sums. */
 INLINE void block_exponentials(const block *k, const uint8_t *exp_bytes, __m512i difference,
-                               __m512i sums[4])
+                               const bool all, __m512i sums[4])
 {
     __m512i byte[4];
 #pragma GCC unroll 4
     for (size_t b = 0; b < 4; b++) {
-        byte[b] =
-            _mm512_maskz_mov_epi8(k->visible, look_up_memory_u8(exp_bytes + b * 256, difference));
+        byte[b] = look_up_memory_u8(exp_bytes + b * 256, difference);
+        if (!all)
+            byte[b] = _mm512_maskz_mov_epi8(k->visible, byte[b]);
         sums[b] = add_bytes(sums[b], byte[b]);
     }
     const __m512i low01 = _mm512_unpacklo_epi8(byte[0], byte[1]);
@@ -318,15 +316,14 @@ INLINE void block_exponentials(const block *k, const uint8_t *exp_bytes, __m512i
 
 /* e * factor >> shift: since factor = (2^31 - 1) / sum, the product stays below 2^31. Packing
  * undoes the order that unpacking made. */
-INLINE void block_probabilities(const block *k, __m512i factor, __m128i shift, uint8_t *low,
+INLINE void block_probabilities(const int32_t *e, __m512i factor, __m128i shift, uint8_t *low,
                                 uint8_t *high)
 {
     const __m512i byte = _mm512_set1_epi16(0xFF);
     __m512i p[4];
 #pragma GCC unroll 4
     for (size_t i = 0; i < 4; i++)
-        p[i] = _mm512_srl_epi32(_mm512_mullo_epi32(_mm512_load_si512(k->scores + i * 16), factor),
-                                shift);
+        p[i] = _mm512_srl_epi32(_mm512_mullo_epi32(_mm512_load_si512(e + i * 16), factor), shift);
     const __m512i a = _mm512_packus_epi32(p[0], p[1]);
     const __m512i b = _mm512_packus_epi32(p[2], p[3]);
     _mm512_storeu_si512(low,
@@ -335,55 +332,79 @@ INLINE void block_probabilities(const block *k, __m512i factor, __m128i shift, u
                         _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8)));
 }
 
-/* Exponentials of all blocks of a row; returns their sum, capped. */
-static int32_t row_exponentials(const iviti_call *c, size_t row, size_t query, __m512i max)
+/* s8 logits of a row, into the place of its numerators; returns the largest. */
+INLINE int32_t row_logits(const iviti_call *c, size_t row, size_t query, const logit_factors *f,
+                          const bool hides)
 {
+    const size_t whole = c->a->tokens / BLOCK_TOKENS;
+    uint8_t *low = c->low + row * c->stride;
+    __m512i max = _mm512_set1_epi8(INT8_MIN);
+
+    for (size_t b = 0; b < c->blocks; b++) {
+        const block k = block_of(c, b, row, query, b < whole, hides);
+        const __m512i logits =
+            b < whole && !hides ? block_logits(&k, f, true) : block_logits(&k, f, false);
+        _mm512_storeu_si512(low + b * BLOCK_TOKENS, logits);
+        max = _mm512_max_epi8(max, logits);
+    }
+    return max_of_bytes(max);
+}
+
+/* Exponentials of a row; returns their sum, capped. A sum of bytes is at most 4 * 64 * 255 in each
+ * lane, so two of them make one sum of 32 bits. */
+INLINE int32_t row_exponentials(const iviti_call *c, size_t row, size_t query, int32_t max,
+                                const bool hides)
+{
+    const size_t whole = c->a->tokens / BLOCK_TOKENS;
+    const __m512i top = _mm512_set1_epi8((char)max);
     const uint8_t *low = c->low + row * c->stride;
     __m512i sums[4] = { _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
                         _mm512_setzero_si512() };
-    int64_t sum = 0;
 
     for (size_t b = 0; b < c->blocks; b++) {
-        const block k = any_block(c, b, row, query);
-        const __m512i logits = _mm512_loadu_si512(low + b * BLOCK_TOKENS);
-        block_exponentials(&k, c->exp_bytes, _mm512_sub_epi8(max, logits), sums);
+        const block k = block_of(c, b, row, query, b < whole, hides);
+        const __m512i difference = _mm512_sub_epi8(top, _mm512_loadu_si512(low + b * BLOCK_TOKENS));
+        if (b < whole && !hides)
+            block_exponentials(&k, c->exp_bytes, difference, true, sums);
+        else
+            block_exponentials(&k, c->exp_bytes, difference, false, sums);
     }
-    for (int b = 0; b < 4; b++)
-        sum += (int64_t)_mm512_reduce_add_epi32(sums[b]) << 8 * b;
+    const __m512i lower = _mm512_add_epi32(sums[0], _mm512_slli_epi32(sums[1], 8));
+    const __m512i upper = _mm512_add_epi32(sums[2], _mm512_slli_epi32(sums[3], 8));
+    const int64_t sum =
+        _mm512_reduce_add_epi32(lower) + ((int64_t)_mm512_reduce_add_epi32(upper) << 16);
     return (int32_t)(sum < INT32_MAX ? sum : INT32_MAX);
 }
 
-void iviti_softmax_shift_avx512vnni(const iviti_call *c, size_t rows, size_t query,
-                                    iviti_dyadic output[TILE_ROWS])
+INLINE void shift_softmax(const iviti_call *c, size_t rows, size_t query, const bool hides)
 {
     const iviti_attention *a = c->a;
     const logit_factors f = { make_factor(a->score, 8),
                               a->bias ? make_factor(a->bias_score, 24) : make_factor(a->score, 8) };
     const __m128i shift = _mm_cvtsi32_si128(a->kind == IVITI_SOFTMAX_SHIFT16 ? 16 : 24);
-    __m512i max[TILE_ROWS], factor[TILE_ROWS];
+    int32_t max[TILE_ROWS], factor[TILE_ROWS];
 
-    for (size_t r = 0; r < rows; r++) {
-        uint8_t *low = c->low + r * c->stride;
-        max[r] = _mm512_set1_epi8(INT8_MIN);
-        for (size_t b = 0; b < c->blocks; b++) {
-            const block k = any_block(c, b, r, query + r);
-            const __m512i logits = block_logits(&k, &f);
-            _mm512_storeu_si512(low + b * BLOCK_TOKENS, logits);
-            max[r] = _mm512_max_epi8(max[r], logits);
-        }
-    }
     for (size_t r = 0; r < rows; r++)
-        max[r] = _mm512_set1_epi8((char)max_of_bytes(max[r]));
+        max[r] = row_logits(c, r, query + r, &f, hides);
     for (size_t r = 0; r < rows; r++)
-        factor[r] = _mm512_set1_epi32(INT32_MAX / row_exponentials(c, r, query + r, max[r]));
-    for (size_t r = 0; r < rows; r++) {
-        output[r] = a->output;
+        factor[r] = INT32_MAX / row_exponentials(c, r, query + r, max[r], hides);
+    for (size_t r = 0; r < rows; r++)
         for (size_t b = 0; b < c->blocks; b++) {
-            const block k = any_block(c, b, r, query + r);
             const size_t at = r * c->stride + b * BLOCK_TOKENS;
-            block_probabilities(&k, factor[r], shift, c->low + at, c->high + at);
+            block_probabilities(c->scores + (b * TILE_ROWS + r) * TILE_COLUMNS,
+                                _mm512_set1_epi32(factor[r]), shift, c->low + at, c->high + at);
         }
-    }
+}
+
+void iviti_softmax_shift_avx512vnni(const iviti_call *c, size_t rows, size_t query,
+                                    iviti_dyadic output[TILE_ROWS])
+{
+    if (c->a->region)
+        shift_softmax(c, rows, query, true);
+    else
+        shift_softmax(c, rows, query, false);
+    for (size_t r = 0; r < rows; r++)
+        output[r] = c->a->output;
 }
 
 /* ---- outputs --------------------------------------------------------------------------------- */
