@@ -19,7 +19,8 @@ typedef struct span {
     __m256i visible;           /* 0xFF for each token that the query sees */
 } span;
 
-INLINE span span_of(const iviti_call *c, size_t token, size_t row, size_t query)
+/* `hides` is a constant: whether regions hide some tokens. */
+INLINE span span_of(const iviti_call *c, size_t token, size_t row, size_t query, const bool hides)
 {
     const iviti_attention *a = c->a;
     const size_t left = a->tokens - token;
@@ -34,7 +35,7 @@ INLINE span span_of(const iviti_call *c, size_t token, size_t row, size_t query)
                .bias = a->bias ? a->bias + query * a->bias_stride + token : NULL };
 
     s.visible = _mm256_cmpgt_epi8(_mm256_set1_epi8((char)s.tokens), number);
-    if (a->region) {
+    if (hides && a->region) {
         const __m256i region = load_part(a->region + token, s.tokens);
         const __m256i own = _mm256_set1_epi8((char)a->region[query]);
         s.visible = _mm256_and_si256(s.visible, _mm256_cmpeq_epi8(region, own));
@@ -114,76 +115,123 @@ INLINE __m256i index_64(__m256i product, const index_factor *f)
     return _mm256_blendv_epi8(scaled, most, _mm256_cmpgt_epi64(scaled, most));
 }
 
-/* Indices of 8 tokens, at least those up to 255 exact. */
-INLINE __m256i make_index(__m256i below_max, const index_factor *f)
+/* What is added to (-score) * multiplier: the rounding term, and the maximum's share where nothing
+ * lies between the difference and its product. */
+INLINE __m256i index_base(__m256i least, const index_factor *f)
+{
+    if (f->form != INDEX_32)
+        return f->round;
+    return _mm256_sub_epi32(f->round, _mm256_mullo_epi32(least, f->multiplier));
+}
+
+/* Indices of 8 negative scores of which `least` is the row's lowest: at least those up to 255 are
+ * exact. */
+INLINE __m256i make_index(__m256i negative, __m256i least, __m256i base, const index_factor *f)
 {
     if (f->form == INDEX_64) {
-        const __m256i even = _mm256_mul_epu32(below_max, f->multiplier);
-        const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(below_max, 32), f->multiplier);
+        const __m256i d = _mm256_sub_epi32(negative, least);
+        const __m256i even = _mm256_mul_epu32(d, f->multiplier);
+        const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(d, 32), f->multiplier);
         return _mm256_or_si256(index_64(even, f), _mm256_slli_epi64(index_64(odd, f), 32));
     }
     if (f->form == INDEX_32_CLAMPED)
-        below_max = _mm256_min_epu32(below_max, _mm256_set1_epi32((int32_t)f->most));
-    const __m256i scaled = _mm256_add_epi32(_mm256_mullo_epi32(below_max, f->multiplier), f->round);
+        negative = _mm256_min_epu32(_mm256_sub_epi32(negative, least),
+                                    _mm256_set1_epi32((int32_t)f->most));
+    const __m256i scaled = _mm256_add_epi32(_mm256_mullo_epi32(negative, f->multiplier), base);
     return _mm256_srl_epi32(scaled, f->shift);
 }
 
-/* Corrects the scores of a span, adds the bias, and hides what the query does not see. */
-INLINE __m256i max_of_scores(const span *s, bool hides, __m256i max)
+/* Negates the scores of a span with everything that belongs to them, and finds the lowest. */
+INLINE __m256i negate_scores(const span *s, const bool hides, __m256i least)
 {
     _Alignas(32) int8_t visible[SPAN];
     if (hides)
         store_256(visible, s->visible);
     for (size_t n = 0; n < s->tokens; n += 8) {
-        __m256i score = load_product(s, n);
+        __m256i negative = _mm256_sub_epi32(load_256(s->correction + n), load_256(s->scores + n));
         if (s->bias)
-            score = _mm256_add_epi32(score, load_bias(s, n));
+            negative = _mm256_sub_epi32(negative, load_bias(s, n));
         if (hides)
-            score = _mm256_blendv_epi8(
-                _mm256_set1_epi32(-NO_TOKEN), score,
+            negative = _mm256_blendv_epi8(
+                _mm256_set1_epi32(NO_TOKEN), negative,
                 _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(visible + n))));
-        store_256(s->scores + n, score);
-        max = _mm256_max_epi32(max, score);
+        store_256(s->scores + n, negative);
+        least = _mm256_min_epi32(least, negative);
     }
-    return max;
+    return least;
 }
 
-INLINE __m256i table_numerators(const span *s, const uint8_t *table, __m256i max,
-                                const index_factor *f)
+/* The lowest lane in every lane. */
+INLINE __m256i spread_least(__m256i v)
+{
+    v = _mm256_min_epi32(v, _mm256_permute2x128_si256(v, v, 1));
+    v = _mm256_min_epi32(v, _mm256_shuffle_epi32(v, 0x4E));
+    return _mm256_min_epi32(v, _mm256_shuffle_epi32(v, 0xB1));
+}
+
+INLINE __m256i least_of_row(const iviti_call *c, size_t row, size_t query, const bool hides)
+{
+    __m256i least = _mm256_set1_epi32(INT32_MAX);
+    for (size_t t = 0; t < c->a->tokens; t += SPAN) {
+        const span s = span_of(c, t, row, query, hides);
+        least = negate_scores(&s, hides, least);
+    }
+    return spread_least(least);
+}
+
+INLINE __m256i span_numerators(const span *s, const uint8_t *table, __m256i least, __m256i base,
+                               const index_factor *f)
 {
     __m256i index[4];
 #pragma GCC unroll 4
     for (size_t i = 0; i < 4; i++)
-        index[i] = make_index(_mm256_sub_epi32(max, load_256(s->scores + i * 8)), f);
+        index[i] = make_index(load_256(s->scores + i * 8), least, base, f);
     return _mm256_and_si256(look_up_u8(table, pack_u8(index)), s->visible);
 }
 
-static iviti_dyadic table_softmax(const iviti_call *c, size_t row, size_t query)
+INLINE iviti_dyadic table_row(const iviti_call *c, size_t row, size_t query, __m256i least,
+                              const index_factor *f, const bool hides)
 {
-    const index_factor f = make_index_factor(c->a);
+    const __m256i base = index_base(least, f);
+    const uint8_t *table = c->a->exp_table;
     uint8_t *low = c->low + row * c->stride;
-    __m256i max = _mm256_set1_epi32(INT32_MIN);
     __m256i sum = _mm256_setzero_si256();
 
     for (size_t t = 0; t < c->a->tokens; t += SPAN) {
-        const span s = span_of(c, t, row, query);
-        max = max_of_scores(&s, c->a->region, max);
-    }
-    max = _mm256_set1_epi32(max_of_lanes(max));
-    for (size_t t = 0; t < c->a->tokens; t += SPAN) {
-        const span s = span_of(c, t, row, query);
-        const __m256i e = table_numerators(&s, c->a->exp_table, max, &f);
+        const span s = span_of(c, t, row, query, hides);
+        const __m256i e = span_numerators(&s, table, least, base, f);
         store_256(low + t, e);
         sum = _mm256_add_epi64(sum, _mm256_sad_epu8(e, _mm256_setzero_si256()));
     }
     return divide_factor(c->a->output, (uint32_t)sum_of_quads(sum));
 }
 
+/* `form` and `hides` are constants where this is inlined. */
+INLINE void table_softmax(const iviti_call *c, size_t rows, size_t query, index_factor f,
+                          const index_form form, const bool hides, iviti_dyadic *output)
+{
+    __m256i least[TILE_ROWS];
+
+    f.form = form;
+    for (size_t r = 0; r < rows; r++)
+        least[r] = least_of_row(c, r, query + r, hides);
+    for (size_t r = 0; r < rows; r++)
+        output[r] = table_row(c, r, query + r, least[r], &f, hides);
+}
+
 void iviti_softmax_table_avx2(const iviti_call *c, size_t rows, size_t query,
                               iviti_dyadic output[TILE_ROWS])
 {
-    for (size_t r = 0; r < rows; r++)
-        output[r] = table_softmax(c, r, query + r);
+    const index_factor f = make_index_factor(c->a);
+
+    if (f.form == INDEX_64)
+        table_softmax(c, rows, query, f, INDEX_64, true, output);
+    else if (c->a->region)
+        table_softmax(c, rows, query, f, INDEX_32_CLAMPED, true, output);
+    else if (f.form == INDEX_32_CLAMPED)
+        table_softmax(c, rows, query, f, INDEX_32_CLAMPED, false, output);
+    else
+        table_softmax(c, rows, query, f, INDEX_32, false, output);
 }
 
 /* ---- Shiftmax -------------------------------------------------------------------------------- */
@@ -273,14 +321,14 @@ static void shift_softmax(const iviti_call *c, size_t row, size_t query)
     __m256i sums = _mm256_setzero_si256();
 
     for (size_t t = 0; t < a->tokens; t += SPAN) {
-        const span s = span_of(c, t, row, query);
+        const span s = span_of(c, t, row, query, true);
         const __m256i logits = span_logits(&s, &f);
         store_256(low + t, logits);
         max = _mm256_max_epi8(max, logits);
     }
     max = _mm256_set1_epi8((char)max_of_bytes(max));
     for (size_t t = 0; t < a->tokens; t += SPAN) {
-        const span s = span_of(c, t, row, query);
+        const span s = span_of(c, t, row, query, true);
         const __m256i difference = _mm256_sub_epi8(max, load_256(low + t));
         sums = span_exponentials(&s, a->exp_shift, difference, sums);
     }
@@ -289,7 +337,7 @@ static void shift_softmax(const iviti_call *c, size_t row, size_t query)
     const __m256i factor =
         _mm256_set1_epi32((int32_t)(INT32_MAX / (sum < INT32_MAX ? sum : INT32_MAX)));
     for (size_t t = 0; t < a->tokens; t += SPAN) {
-        const span s = span_of(c, t, row, query);
+        const span s = span_of(c, t, row, query, true);
         span_probabilities(&s, factor, shift, low + t, high + t);
     }
 }
