@@ -490,6 +490,14 @@ static iviti_status load_exp_scale(iviti_tensor_loader *l, const iviti_tensor_sp
     const iviti_status status = read_s32(l, spec, &one_over_scale);
     if (status != IVITI_OK)
         return status;
+    /* Shiftmax whose sum is capped: tokens * scale / 2 bounds the probabilities' sum (NUMERICS.md). */
+    const iviti_stage *const stage = &l->model->geometry.stage[spec->stage];
+    const int64_t tokens = stage->window ? (int64_t)stage->window * stage->window
+                                         : iviti_stage_tokens(&l->model->geometry, spec->stage);
+    if (tokens * one_over_scale > 1 << 24)
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                              "%s is %ld for %ld tokens; their product must be at most %d",
+                              spec->name, (long)one_over_scale, (long)tokens, 1 << 24);
     for (int i = 0; i < EXP_ENTRIES; i++)
         table[i] = (int32_t)iviti_shift_exp(-i, one_over_scale, EXP_SHIFT_BITS);
     l->model->blocks[spec->index].exp_shift = table;
