@@ -2,6 +2,9 @@
  *
  * The transformer block, shared by ViT and Swin: x + proj(attention(norm1(x))), then
  * x + fc2(gelu(fc1(norm2(x)))). A row here is a token in window order; ViT has one window.
+ *
+ * Twice: for threads that own rows, and, where rows are fewer than threads could share, for threads
+ * that own columns of every layer (iviti_block_finish).
  */
 #include "graph/session.h"
 
@@ -151,4 +154,91 @@ void iviti_block_mlp(iviti_session *s, const iviti_block *b, uint32_t stage, ivi
     }
     k->dense_join(&b->fc2, &b->join2, hidden, hidden_stride, rows.count, stream.stream,
                   stream.stride, stream.map);
+}
+
+iviti_dense iviti_dense_columns(const iviti_dense *w, iviti_rows columns)
+{
+    iviti_dense part = *w;
+    part.out = (uint32_t)columns.count;
+    part.panels += iviti_panel_bytes(columns.first, w->in);
+    part.bias += columns.first;
+    part.multiplier += columns.first;
+    part.shift += columns.first;
+    return part;
+}
+
+/* proj or fc2 of the prefix rows into the stream; returns when all threads have done their columns. */
+static void join_columns(iviti_session *s, const iviti_dense *w, const iviti_join *join,
+                         const uint8_t *x, size_t x_stride, source out, iviti_rows prefix,
+                         unsigned thread)
+{
+    const iviti_rows columns = iviti_share(s, w->out, w->out, IVITI_PANEL, thread);
+
+    if (columns.count) {
+        const iviti_dense part = iviti_dense_columns(w, columns);
+        s->kernels.dense_join(&part, join, x, x_stride, prefix.count, out.stream + columns.first,
+                              out.stride, NULL);
+    }
+    iviti_pool_barrier(&s->pool);
+}
+
+/* hidden = gelu(fc1(normed)) of the prefix rows; likewise. */
+static void hidden_columns(iviti_session *s, const iviti_block *b, const uint8_t *normed,
+                           size_t stride, uint8_t *hidden, size_t hidden_stride, iviti_rows prefix,
+                           unsigned thread)
+{
+    const iviti_geometry *g = &s->model->geometry;
+    const iviti_rows columns = iviti_share(s, b->fc1.out, b->fc1.out, IVITI_GELU_GROUP, thread);
+
+    if (columns.count) {
+        const iviti_dense part = iviti_dense_columns(&b->fc1, columns);
+        uint8_t *y = hidden + columns.first;
+        if (g->gelu_kind == IVITI_GELU_TABLE)
+            s->kernels.dense_table(&part, b->gelu_table + columns.first / IVITI_GELU_GROUP * 256,
+                                   normed, stride, prefix.count, y, hidden_stride);
+        else
+            s->kernels.dense_s8(&part, normed, stride, prefix.count, y, hidden_stride);
+    }
+    iviti_pool_barrier(&s->pool);
+    if (g->gelu_kind == IVITI_GELU_TABLE)
+        return;
+    if (thread == 0) /* ShiftGELU needs whole rows */
+        s->kernels.shift_gelu(hidden, hidden_stride, prefix.count, b->fc1.out,
+                              b->gelu_one_over_scale, b->gelu_output);
+    iviti_pool_barrier(&s->pool);
+}
+
+void iviti_block_finish(iviti_session *s, const iviti_block *b, unsigned parity, iviti_rows prefix,
+                        unsigned thread)
+{
+    const iviti_geometry *g = &s->model->geometry;
+    const iviti_kernels *k = &s->kernels;
+    const size_t stride = iviti_row_stride(g->stage[0].dim);
+    const size_t hidden_stride = iviti_row_stride(g->stage[0].hidden);
+    const source out = stream_rows(s, 0, prefix.first, NULL);
+    const iviti_head_panels keys = keys_of(s, 0, parity), values = values_of(s, 0, parity);
+    const iviti_rows heads = iviti_share(s, keys.heads, keys.heads, 1, thread);
+    const iviti_rows queries = iviti_share(s, b->query.out, b->query.out, IVITI_PANEL, thread);
+    uint8_t *normed = s->buffers.normed + prefix.first * stride;
+    uint8_t *query = s->buffers.query + prefix.first * stride;
+    uint8_t *hidden = s->buffers.hidden + prefix.first * hidden_stride;
+    void *scratch = s->buffers.scratch + thread * s->buffers.scratch_bytes;
+
+    if (queries.count) {
+        const iviti_dense part = iviti_dense_columns(&b->query, queries);
+        k->dense_s8(&part, normed, stride, prefix.count, query + queries.first, stride);
+    }
+    iviti_pool_barrier(&s->pool);
+    for (size_t head = heads.first; head < heads.first + heads.count; head++) {
+        iviti_attention a = attention_of(b, g, 0, keys.tokens, (uint32_t)head);
+        attend_head(s, &a, prefix, (uint32_t)head, &keys, &values, stride, NULL, scratch);
+    }
+    iviti_pool_barrier(&s->pool);
+    join_columns(s, &b->proj, &b->join1, s->buffers.attended + prefix.first * stride, stride, out,
+                 prefix, thread);
+    if (thread == 0)
+        k->norm_s8(&b->norm2, out.stream, out.stride, NULL, prefix.count, normed, stride);
+    iviti_pool_barrier(&s->pool);
+    hidden_columns(s, b, normed, stride, hidden, hidden_stride, prefix, thread);
+    join_columns(s, &b->fc2, &b->join2, hidden, hidden_stride, out, prefix, thread);
 }

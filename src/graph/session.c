@@ -137,16 +137,6 @@ iviti_isa iviti_session_isa(const iviti_session *session)
     return session->kernels.isa;
 }
 
-/* u8 pixels of the patches to the s8 inputs that the model was trained with. */
-static void map_pixels(const iviti_buffers *b, const uint8_t *table, size_t patches, size_t in)
-{
-    for (size_t r = 0; r < patches; r++) {
-        uint8_t *row = b->patches + r * b->patch_stride;
-        for (size_t k = 0; k < in; k++)
-            row[k] = table[k % 3 * 256 + row[k]];
-    }
-}
-
 static size_t pixel_bytes(const iviti_geometry *g)
 {
     return (size_t)g->image_width * g->image_height * 3;
@@ -155,21 +145,32 @@ static size_t pixel_bytes(const iviti_geometry *g)
 /* From buffers.pixels to logits. */
 static void forward(iviti_session *s, size_t pictures)
 {
-    const iviti_model *m = s->model;
-    const iviti_geometry *g = &m->geometry;
+    const iviti_geometry *g = &s->model->geometry;
     const iviti_buffers *b = &s->buffers;
-    const size_t grid = (size_t)g->stage[0].grid_width * g->stage[0].grid_height;
 
     s->pictures = pictures;
-    for (size_t i = 0; i < pictures; i++)
-        iviti_extract_patches(b->pixels + i * pixel_bytes(g), (ptrdiff_t)g->image_width * 3,
-                              g->image_width, g->image_height, g->patch,
-                              b->patches + i * grid * b->patch_stride, b->patch_stride);
-    if (m->pixel_table)
-        map_pixels(b, m->pixel_table, pictures * grid, m->embed.in);
     iviti_pool_run(&s->pool, g->family == IVITI_VIT ? iviti_vit_forward : iviti_swin_forward, s);
     for (size_t i = 0; i < pictures * g->features; i++)
         b->features_s8[i] = (int8_t)(b->features[i] - 128);
+}
+
+uint8_t *iviti_session_patches(iviti_session *s, size_t picture, size_t first, size_t count)
+{
+    const iviti_geometry *g = &s->model->geometry;
+    const iviti_buffers *b = &s->buffers;
+    const size_t grid = (size_t)g->stage[0].grid_width * g->stage[0].grid_height;
+    const uint8_t *table = s->model->pixel_table;
+    uint8_t *patches = b->patches + (picture * grid + first) * b->patch_stride;
+
+    iviti_extract_some_patches(b->pixels + picture * pixel_bytes(g),
+                               (ptrdiff_t)g->image_width * 3, g->image_width, g->patch, first,
+                               count, patches, b->patch_stride);
+    for (size_t r = 0; table && r < count; r++) {
+        uint8_t *row = patches + r * b->patch_stride;
+        for (size_t k = 0; k < s->model->embed.in; k++)
+            row[k] = table[k % 3 * 256 + row[k]];
+    }
+    return patches;
 }
 
 iviti_status iviti_session_run_batch(iviti_session *session, const iviti_image *images,

@@ -82,6 +82,10 @@ static inline size_t iviti_row_stride(size_t width)
 iviti_rows iviti_share(const iviti_session *s, size_t count, size_t window, size_t unit,
                        unsigned thread);
 
+/* Patches [first, first + count) of a picture of the run, as u8 rows or, where the model has a table
+ * of pixels, as its s8 inputs + 128; buffers.patch_stride apart. */
+uint8_t *iviti_session_patches(iviti_session *s, size_t picture, size_t first, size_t count);
+
 /* The parts of a block over rows of a stage; window_map NULL: stream rows are buffer rows. Between the
  * first and the second all threads must have met if their windows are shared. */
 
@@ -98,7 +102,15 @@ void iviti_block_attend(iviti_session *s, const iviti_block *b, uint32_t stage, 
 void iviti_block_mlp(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,
                      const uint32_t *window_map);
 
-/* Forward passes: pixels in buffers.patches, logits in buffers.logits. */
+/* Some outputs of a layer, from a multiple of 16 on, as a layer of its own. */
+iviti_dense iviti_dense_columns(const iviti_dense *w, iviti_rows columns);
+
+/* Attention and MLP of the few rows that the head reads, which one thread has projected: the threads
+ * share the columns of each layer, and meet after each. Without window_map or region: ViT only. */
+void iviti_block_finish(iviti_session *s, const iviti_block *b, unsigned parity, iviti_rows prefix,
+                        unsigned thread);
+
+/* Forward passes: pixels in buffers.pixels, logits in buffers.logits. */
 void iviti_vit_forward(void *session, unsigned thread);
 void iviti_swin_forward(void *session, unsigned thread);
 

@@ -23,14 +23,18 @@ static void enter(const iviti_session *s, int16_t *stream, size_t stride, size_t
 static void embed(iviti_session *s, iviti_rows rows)
 {
     const iviti_model *m = s->model;
-    const iviti_buffers *b = &s->buffers;
     const size_t stride = iviti_row_stride(m->geometry.stage[0].dim);
-    int16_t *stream = b->stream + rows.first * stride;
+    const size_t grid = iviti_stage_tokens(&m->geometry, 0), last = rows.first + rows.count;
+    int16_t *stream = s->buffers.stream + rows.first * stride;
 
+    for (size_t row = rows.first, count; row < last; row += count) { /* picture by picture */
+        count = grid - row % grid < last - row ? grid - row % grid : last - row;
+        s->kernels.dense_s16(&m->embed, iviti_session_patches(s, row / grid, row % grid, count),
+                             s->buffers.patch_stride, count, s->buffers.stream + row * stride,
+                             stride);
+    }
     if (!rows.count)
         return;
-    s->kernels.dense_s16(&m->embed, b->patches + rows.first * b->patch_stride, b->patch_stride,
-                         rows.count, stream, stride);
     enter(s, stream, stride, rows.count, m->embed.out);
     s->kernels.norm_s16(&m->embed_norm, stream, stride, NULL, rows.count, stream, stride);
 }

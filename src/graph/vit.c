@@ -18,51 +18,53 @@ static iviti_rows rows_of_picture(iviti_rows rows, size_t picture, size_t tokens
 static void embed(iviti_session *s, size_t picture, iviti_rows rows)
 {
     const iviti_model *m = s->model;
-    const size_t dim = m->geometry.stage[0].dim;
-    const size_t stride = iviti_row_stride(dim), patch_stride = s->buffers.patch_stride;
+    const size_t dim = m->geometry.stage[0].dim, stride = iviti_row_stride(dim);
     const size_t prefix = m->geometry.prefix_tokens;
-    const size_t tokens = iviti_stage_tokens(&m->geometry, 0);
     const size_t end = rows.first + rows.count;
     const size_t first = rows.first > prefix ? rows.first : prefix;
-    int16_t *stream = s->buffers.stream + picture * tokens * stride;
-    const uint8_t *patches = s->buffers.patches + picture * (tokens - prefix) * patch_stride;
+    int16_t *stream =
+        s->buffers.stream + picture * iviti_stage_tokens(&m->geometry, 0) * stride;
 
     for (size_t r = rows.first; r < end; r++)
         memcpy(stream + r * stride, m->position + r * dim, dim * sizeof(int16_t));
     if (end > first)
-        s->kernels.dense_join(&m->embed, &m->embed_join, patches + (first - prefix) * patch_stride,
-                              patch_stride, end - first, stream + first * stride, stride, NULL);
+        s->kernels.dense_join(&m->embed, &m->embed_join,
+                              iviti_session_patches(s, picture, first - prefix, end - first),
+                              s->buffers.patch_stride, end - first, stream + first * stride,
+                              stride, NULL);
 }
 
-/* logits = head(norm(prefix tokens)), of one picture */
-static void classify(iviti_session *s, size_t picture)
+/* logits = head(norm(prefix tokens)) of every picture; the threads share the classes. */
+static void classify(iviti_session *s, unsigned thread)
 {
     const iviti_model *m = s->model;
-    const size_t dim = m->geometry.stage[0].dim, stride = iviti_row_stride(dim);
-    const size_t tokens = iviti_stage_tokens(&m->geometry, 0);
-    uint8_t *features = s->buffers.features + picture * m->geometry.features;
+    const iviti_geometry *g = &m->geometry;
+    const size_t dim = g->stage[0].dim, stride = iviti_row_stride(dim);
+    const size_t tokens = iviti_stage_tokens(g, 0);
+    const iviti_rows classes = iviti_share(s, g->classes, g->classes, IVITI_PANEL, thread);
 
-    s->kernels.norm_s8(&m->norm, s->buffers.stream + picture * tokens * stride, stride, NULL,
-                       m->geometry.prefix_tokens, features, dim);
-    s->kernels.dense_s32(&m->head, features, m->geometry.features, 1,
-                         s->buffers.logits + picture * m->geometry.classes, m->geometry.classes);
+    for (size_t picture = thread; picture < s->pictures; picture += s->threads)
+        s->kernels.norm_s8(&m->norm, s->buffers.stream + picture * tokens * stride, stride, NULL,
+                           g->prefix_tokens, s->buffers.features + picture * g->features, dim);
+    iviti_pool_barrier(&s->pool);
+    if (classes.count) {
+        const iviti_dense head = iviti_dense_columns(&m->head, classes);
+        s->kernels.dense_s32(&head, s->buffers.features, g->features, s->pictures,
+                             s->buffers.logits + classes.first, g->classes);
+    }
 }
 
 /* The last block and the head. The head reads the prefix tokens alone, so that of each picture no
  * others are computed once keys and values of all are there. */
-static void finish(iviti_session *s, const iviti_block *b, unsigned parity, iviti_rows rows,
-                   unsigned thread)
+static void finish(iviti_session *s, const iviti_block *b, unsigned parity, unsigned thread)
 {
     const size_t tokens = iviti_stage_tokens(&s->model->geometry, 0);
 
     for (size_t picture = 0; picture < s->pictures; picture++) {
         const iviti_rows prefix = { picture * tokens, s->model->geometry.prefix_tokens };
-        if (prefix.first < rows.first || prefix.first >= rows.first + rows.count)
-            continue;
-        iviti_block_attend(s, b, 0, parity, prefix, NULL, NULL, thread);
-        iviti_block_mlp(s, b, 0, prefix, NULL);
-        classify(s, picture);
+        iviti_block_finish(s, b, parity, prefix, thread);
     }
+    classify(s, thread);
 }
 
 void iviti_vit_forward(void *session, unsigned thread)
@@ -84,5 +86,5 @@ void iviti_vit_forward(void *session, unsigned thread)
     }
     iviti_block_project(s, &m->blocks[last], 0, last & 1, rows, NULL);
     iviti_pool_barrier(&s->pool);
-    finish(s, &m->blocks[last], last & 1, rows, thread);
+    finish(s, &m->blocks[last], last & 1, thread);
 }

@@ -92,4 +92,11 @@ iviti_status iviti_fit_image(const iviti_preprocess *preprocess, uint32_t image_
                              uint32_t image_height, const iviti_image *picture, uint8_t *out,
                              void *scratch, size_t scratch_bytes);
 
+/* ---- patches ----------------------------------------------------------------------------- */
+
+/* Patches [first, first + count) of those of iviti_extract_patches (kernels.h), the first to `out`. */
+void iviti_extract_some_patches(const uint8_t *pixels, ptrdiff_t stride, uint32_t width,
+                                uint32_t patch, size_t first, size_t count, uint8_t *out,
+                                size_t out_stride);
+
 #endif
