@@ -21,6 +21,7 @@
 #include <sched.h>
 #endif
 
+#include "common/options_pages.h"
 #include "iviti/iviti.h"
 
 #define LONGEST_NAME 64
@@ -480,6 +481,9 @@ static bool answered(const option_program *program, int argc, char **argv)
         }
         if (strcmp(argv[i], "--version") == 0) {
             printf("%s %s\n", program->name, iviti_version());
+            return true;
+        }
+        if (options_print_page(program, argv[i])) {
             return true;
         }
     }

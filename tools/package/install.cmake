@@ -31,12 +31,31 @@ install(FILES ${PROJECT_BINARY_DIR}/package/iviti.pc DESTINATION ${CMAKE_INSTALL
 # ---- models and pages ---------------------------------------------------------------------------------
 file(GLOB models models/*.gguf)
 install(FILES ${models} models/README.md DESTINATION ${IVITI_MODELS_DIR})
-install(FILES README.md LICENSE models/FORMAT.md src/NUMERICS.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md models/FORMAT.md src/NUMERICS.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # ---- tools ----------------------------------------------------------------------------------------------
 if(IVITI_BUILD_TOOLS)
   install(TARGETS ${IVITI_PROGRAMS} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+if(IVITI_BUILD_TOOLS AND NOT CMAKE_CROSSCOMPILING)
+  # Debian's zsh looks for what packages bring in another folder than for what users install.
+  install(CODE [[set(zsh_functions site-functions)
+    if(CMAKE_INSTALL_PREFIX MATCHES "/usr/?$" AND EXISTS /etc/debian_version)
+      set(zsh_functions vendor-completions)
+    endif()]])
+  set(pages ${PROJECT_BINARY_DIR}/pages)
+  foreach(name ${IVITI_PROGRAMS})
+    install(FILES ${pages}/man/${name} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 RENAME ${name}.1)
+    install(FILES ${pages}/bash/${name} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    install(FILES ${pages}/zsh/${name} DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/\${zsh_functions}
+      RENAME _${name})
+    install(FILES ${pages}/fish/${name} DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d
+      RENAME ${name}.fish)
+  endforeach()
+endif()
+
+# Debian reads the licence under this name.
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
 # ---- packages ---------------------------------------------------------------------------------------------
 set(CPACK_GENERATOR TGZ)
@@ -50,9 +69,10 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
-set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "Vision Transformers in integer arithmetic alone
- A small C library that runs ViT, DeiT and Swin models without a single
- floating-point instruction, with the same bits on every processor, and the
- tools that make such models from float checkpoints, classify pictures with
- them and measure them.")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Vision Transformers in integer arithmetic alone")
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
+"A small C library that runs ViT, DeiT and Swin models without a single
+floating-point instruction, with the same bits on every processor, and the
+tools that make such models from float checkpoints, classify pictures with
+them and measure them.")
 include(CPack)
