@@ -188,6 +188,29 @@ static void visit_print(void *user, const iviti_gguf_pair *pair)
     metadata_print(file, pair);
 }
 
+/* The least and most bits that activations of the blocks and merges have. */
+static void activation_bits(const iviti_geometry *g, int *least, int *most)
+{
+    *least = *most = iviti_activation_bits(g, 0);
+    for (uint32_t i = 1; i < iviti_activations(g); i++) {
+        const int bits = iviti_activation_bits(g, i);
+        *least = bits < *least ? bits : *least;
+        *most = bits > *most ? bits : *most;
+    }
+}
+
+static void print_activations(FILE *file, const iviti_geometry *g)
+{
+    int least, most;
+    activation_bits(g, &least, &most);
+    if (least == 8)
+        return;
+    if (least == most)
+        fprintf(file, "  activations %d bits within the blocks\n", least);
+    else
+        fprintf(file, "  activations %d to %d bits within the blocks\n", least, most);
+}
+
 /* What people read first; the rest follows from the metadata. */
 static void print_summary(FILE *file, const subject *s)
 {
@@ -207,6 +230,7 @@ static void print_summary(FILE *file, const subject *s)
     fprintf(file, "  operators   norm %s, softmax %s, GELU %s, pixels %s\n", norm_name(g),
             softmax_name(g), gelu_name(g), g->pixel_table ? "table" : "raw");
     fprintf(file, "  integers    8-bit products into 32 bits, 16-bit residual stream\n");
+    print_activations(file, g);
     fprintf(file, "  logits      integer x %.6g\n",
             ldexp((double)g->logits_multiplier, -(int)g->logits_shift));
     fprintf(file, "  work        %.4g million multiply-accumulates for a picture\n",
@@ -284,6 +308,10 @@ static void put_geometry(json_out *j, const iviti_geometry *g)
     json_put_text(j, "norm", norm_name(g));
     json_put_text(j, "softmax", softmax_name(g));
     json_put_text(j, "gelu", gelu_name(g));
+    json_put_end(j);
+    json_put_array(j, "activation_bits");
+    for (uint32_t i = 0; i < iviti_activations(g); i++)
+        json_put_whole(j, NULL, iviti_activation_bits(g, i));
     json_put_end(j);
 }
 

@@ -86,6 +86,10 @@ iviti_rows iviti_share(const iviti_session *s, size_t count, size_t window, size
  * of pixels, as its s8 inputs + 128; buffers.patch_stride apart. */
 uint8_t *iviti_session_patches(iviti_session *s, size_t picture, size_t first, size_t count);
 
+/* Clips rows of activations to codes of `bits` bits; nothing for 8. */
+void iviti_clip_rows(const iviti_session *s, int bits, uint8_t *x, size_t stride, size_t rows,
+                     size_t width);
+
 /* The parts of a block over rows of a stage; window_map NULL: stream rows are buffer rows. Between the
  * first and the second all threads must have met if their windows are shared. */
 

@@ -84,6 +84,8 @@ static void merge(iviti_session *s, uint32_t stage, unsigned thread)
     uint8_t *normed = b->hidden + rows.first * wide_stride;
     s->kernels.norm_s8(&layer->norm, b->merged + rows.first * wide_stride, wide_stride, NULL,
                        rows.count, normed, wide_stride);
+    iviti_clip_rows(s, iviti_activation_bits(&m->geometry, iviti_merge_activation(&m->geometry, stage)),
+                    normed, wide_stride, rows.count, layer->norm.width);
     s->kernels.dense_s16(&layer->reduction, normed, wide_stride, rows.count,
                          b->next_stream + rows.first * out_stride, out_stride);
     enter(s, b->next_stream + rows.first * out_stride, out_stride, rows.count, to->dim);

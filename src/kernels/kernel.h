@@ -175,6 +175,12 @@ typedef struct iviti_kernels {
     void (*shift_gelu)(uint8_t *x, size_t stride, size_t rows, size_t width,
                        int32_t one_over_scale, iviti_dyadic output);
 
+    /* Activations of fewer than 8 bits, in place: x[r][c] = clamp(x[r][c], low, high) as s8; the bits of
+     * `flip` are changed before and after: 0x80 where x is offset binary, 0 where it is s8.
+     * low <= high. */
+    void (*clip_s8)(uint8_t *x, size_t stride, size_t rows, size_t width, uint8_t flip, int8_t low,
+                    int8_t high);
+
     /* CRC-32C (Castagnoli) of `bytes` bytes, continuing from `crc` (0 to begin). */
     uint32_t (*crc32c)(uint32_t crc, const void *data, size_t bytes);
 } iviti_kernels;

@@ -42,6 +42,9 @@
 #define IVITI_DECLARE_shift_gelu(name)                                                             \
     void name(uint8_t *x, size_t stride, size_t rows, size_t width, int32_t one_over_scale,        \
               iviti_dyadic output)
+#define IVITI_DECLARE_clip_s8(name)                                                                \
+    void name(uint8_t *x, size_t stride, size_t rows, size_t width, uint8_t flip, int8_t low,      \
+              int8_t high)
 #define IVITI_DECLARE_crc32c(name) uint32_t name(uint32_t crc, const void *data, size_t bytes)
 
 #define IVITI_KERNEL(op, isa, function) IVITI_DECLARE_##op(function);

@@ -177,6 +177,17 @@ static bool check_weight_bits(verdict *v, const iviti_geometry *g)
     return true;
 }
 
+static bool check_activation_bits(verdict *v, const iviti_geometry *g)
+{
+    for (uint32_t i = 0; i < iviti_activations(g); i++) {
+        const unsigned bits = g->activation_bits[i];
+        if (bits != 0 && (bits < 2 || bits > 8))
+            return fail(v, IVITI_ERROR_UNSUPPORTED,
+                        "iviti.activations.bits[%u] is %u; it must be 2 to 8", i, bits);
+    }
+    return true;
+}
+
 static bool check_file(verdict *v, const iviti_geometry *g)
 {
     if (g->norm_kind != IVITI_NORM_EXACT && g->norm_kind != IVITI_NORM_NEWTON)
@@ -215,7 +226,7 @@ static bool check_file(verdict *v, const iviti_geometry *g)
     if (g->logits_shift < 1 || g->logits_shift > 62)
         return fail(v, IVITI_ERROR_RANGE, "iviti.logits.shift is %u; it must be 1 to 62",
                     g->logits_shift);
-    return check_weight_bits(v, g);
+    return check_weight_bits(v, g) && check_activation_bits(v, g);
 }
 
 const char *iviti_geometry_check_file(const iviti_geometry *g, iviti_status *status, char *text,

@@ -28,6 +28,17 @@
 #define IVITI_BLOCK_WEIGHTS 4 /* dense layers of a block: qkv, proj, fc1, fc2 */
 #define IVITI_MAX_WEIGHTS (IVITI_BLOCK_WEIGHTS * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES - 1)
 
+/* Activations of a block that may have fewer than 8 bits, in the order of the computation. */
+typedef enum iviti_activation {
+    IVITI_ACTIVATION_QKV,       /* input of qkv */
+    IVITI_ACTIVATION_ATTENTION, /* q, k and v */
+    IVITI_ACTIVATION_PROJ,      /* input of proj */
+    IVITI_ACTIVATION_FC1,       /* input of fc1 */
+    IVITI_ACTIVATION_FC2,       /* input of fc2 */
+    IVITI_BLOCK_ACTIVATIONS
+} iviti_activation;
+#define IVITI_MAX_ACTIVATIONS (IVITI_BLOCK_ACTIVATIONS * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES - 1)
+
 typedef enum iviti_family { IVITI_VIT, IVITI_SWIN } iviti_family;
 typedef enum iviti_gelu_kind { IVITI_GELU_TABLE, IVITI_GELU_SHIFT } iviti_gelu_kind;
 typedef enum iviti_fit { IVITI_FIT_CROP, IVITI_FIT_SQUASH } iviti_fit;
@@ -70,6 +81,8 @@ typedef struct iviti_geometry {
     iviti_preprocess preprocess;
     uint8_t weight_bits[IVITI_MAX_WEIGHTS]; /* 3, 4, 6 or 8 for each dense layer of the blocks and
                                                merges, in the order of the file; 0 is 8, too */
+    uint8_t activation_bits[IVITI_MAX_ACTIVATIONS]; /* 2 to 8 for each activation of the blocks and
+                                                       input of a merge; 0 is 8, too */
     uint32_t logits_multiplier; /* in [2^30, 2^31) */
     uint32_t logits_shift;      /* in [1, 62] */
 } iviti_geometry;
@@ -105,6 +118,30 @@ static inline uint32_t iviti_merge_weights(const iviti_geometry *g, uint32_t sta
     for (uint32_t i = 0; i <= stage; i++)
         blocks += g->stage[i].depth;
     return IVITI_BLOCK_WEIGHTS * blocks + stage;
+}
+
+/* The same for activations: how many there are, and the bits of one of a block and of a merge's input. */
+static inline uint32_t iviti_activations(const iviti_geometry *g)
+{
+    return IVITI_BLOCK_ACTIVATIONS * g->depth + g->stages - 1;
+}
+
+static inline uint32_t iviti_block_activation(uint32_t block, uint32_t stage, iviti_activation which)
+{
+    return IVITI_BLOCK_ACTIVATIONS * block + stage + (uint32_t)which;
+}
+
+static inline uint32_t iviti_merge_activation(const iviti_geometry *g, uint32_t stage)
+{
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i <= stage; i++)
+        blocks += g->stage[i].depth;
+    return IVITI_BLOCK_ACTIVATIONS * blocks + stage;
+}
+
+static inline int iviti_activation_bits(const iviti_geometry *g, uint32_t slot)
+{
+    return g->activation_bits[slot] == 0 ? 8 : g->activation_bits[slot];
 }
 
 /* Tokens of a stage, prefix tokens included. */

@@ -40,6 +40,7 @@ typedef enum key {
     KEY_SOFTMAX,
     KEY_GELU,
     KEY_WEIGHT_BITS,
+    KEY_ACTIVATION_BITS,
     KEY_LOGITS_MULTIPLIER,
     KEY_LOGITS_SHIFT,
     KEY_LABELS,
@@ -84,6 +85,7 @@ static const struct {
     [KEY_SOFTMAX] = { "iviti.operators.softmax", IVITI_GGUF_STRING, false, REQUIRED },
     [KEY_GELU] = { "iviti.operators.gelu", IVITI_GGUF_STRING, false, REQUIRED },
     [KEY_WEIGHT_BITS] = { "iviti.weights.bits", IVITI_GGUF_U32, true, OPTIONAL },
+    [KEY_ACTIVATION_BITS] = { "iviti.activations.bits", IVITI_GGUF_U32, true, OPTIONAL },
     [KEY_LOGITS_MULTIPLIER] = { "iviti.logits.multiplier", IVITI_GGUF_U32, false, REQUIRED },
     [KEY_LOGITS_SHIFT] = { "iviti.logits.shift", IVITI_GGUF_U32, false, REQUIRED },
     [KEY_LABELS] = { "iviti.labels", IVITI_GGUF_STRING, true, OPTIONAL },
@@ -100,6 +102,7 @@ typedef struct collector {
     bool seen[KEYS];
     uint64_t labels;
     uint64_t weights; /* elements of iviti.weights.bits */
+    uint64_t activations; /* elements of iviti.activations.bits */
     uint64_t stages[KEYS]; /* elements of the stage arrays */
     uint64_t unknown;      /* offset of the first iviti. key that is none; 0: no such key */
     size_t unknown_bytes;
@@ -212,6 +215,23 @@ static iviti_status store_weight_bits(collector *c, const iviti_gguf_pair *pair)
             return FAIL(c, IVITI_ERROR_UNSUPPORTED,
                         "iviti.weights.bits[%zu] is %" PRIu32 "; it must be 3, 4, 6 or 8", i, bits);
         c->result->geometry.weight_bits[i] = (uint8_t)bits;
+    }
+    return IVITI_OK;
+}
+
+static iviti_status store_activation_bits(collector *c, const iviti_gguf_pair *pair)
+{
+    if (pair->count > IVITI_MAX_ACTIVATIONS)
+        return FAIL(c, IVITI_ERROR_LIMIT,
+                    "iviti.activations.bits has %" PRIu64 " elements; the limit is %d", pair->count,
+                    IVITI_MAX_ACTIVATIONS);
+    c->activations = pair->count;
+    for (size_t i = 0; i < pair->count; i++) {
+        const uint32_t bits = iviti_get_u32(pair->data + 4 * i);
+        if (bits < 2 || bits > 8)
+            return FAIL(c, IVITI_ERROR_UNSUPPORTED,
+                        "iviti.activations.bits[%zu] is %" PRIu32 "; it must be 2 to 8", i, bits);
+        c->result->geometry.activation_bits[i] = (uint8_t)bits;
     }
     return IVITI_OK;
 }
@@ -344,6 +364,8 @@ static iviti_status store(collector *c, key id, const iviti_gguf_pair *pair)
         return store_labels(c, pair);
     case KEY_WEIGHT_BITS:
         return store_weight_bits(c, pair);
+    case KEY_ACTIVATION_BITS:
+        return store_activation_bits(c, pair);
     case KEY_IMAGE_MEAN:
     case KEY_IMAGE_STD:
         return check_floats(c, id, pair);
@@ -470,6 +492,12 @@ static iviti_status read_pairs(iviti_reader *r, uint32_t *keys, iviti_metadata *
                               "iviti.weights.bits has %" PRIu64
                               " elements; the network has %" PRIu32 " layers in blocks and merges",
                               c.weights, iviti_weight_layers(g));
+    if (c.seen[KEY_ACTIVATION_BITS] && c.activations != iviti_activations(g))
+        return iviti_log_fail(r->log, IVITI_ERROR_CORRUPT,
+                              "iviti.activations.bits has %" PRIu64
+                              " elements; the network has %" PRIu32
+                              " activations in blocks and merges",
+                              c.activations, iviti_activations(g));
     return IVITI_OK;
 }
 

@@ -259,6 +259,14 @@ static void fill_layer_tensor(const iviti_geometry *g, iviti_tensor_spec *s)
     }
 }
 
+/* The codes that the inputs of fc2 may have. */
+static void set_code_range(const iviti_geometry *g, iviti_tensor_spec *s)
+{
+    const int bits = iviti_activation_bits(
+        g, iviti_block_activation(s->index, s->stage, IVITI_ACTIVATION_FC2));
+    set_range(s, -(1 << (bits - 1)), (1 << (bits - 1)) - 1);
+}
+
 static void fill_array(const iviti_geometry *g, iviti_tensor_spec *s)
 {
     const iviti_stage *const stage = &g->stage[s->stage];
@@ -282,7 +290,7 @@ static void fill_array(const iviti_geometry *g, iviti_tensor_spec *s)
         break;
     case IVITI_BLOCK_GELU_TABLE:
         set_shape(s, IVITI_TYPE_I8, (stage->hidden + IVITI_GELU_GROUP - 1) / IVITI_GELU_GROUP, 256);
-        set_range(s, -128, 127);
+        set_code_range(g, s);
         break;
     default: /* attention.scale and gelu.scale */
         set_shape(s, IVITI_TYPE_I32, 1, 0);

@@ -109,6 +109,19 @@ static void put_weight_bits(model_writer *w)
         put_u32(w, w->geometry.weight_bits[i] == 0 ? 8 : w->geometry.weight_bits[i]);
 }
 
+static void put_activation_bits(model_writer *w)
+{
+    const uint32_t count = iviti_activations(&w->geometry);
+    bool fewer = false;
+    for (uint32_t i = 0; i < count; i++)
+        fewer |= iviti_activation_bits(&w->geometry, i) != 8;
+    if (!fewer)
+        return;
+    put_array_pair(w, "iviti.activations.bits", IVITI_GGUF_U32, count);
+    for (uint32_t i = 0; i < count; i++)
+        put_u32(w, (uint32_t)iviti_activation_bits(&w->geometry, i));
+}
+
 static void put_geometry(model_writer *w, const model_metadata *m)
 {
     static const char *const softmaxes[] = { [IVITI_SOFTMAX_TABLE] = "table-u8",
@@ -154,6 +167,7 @@ static void put_geometry(model_writer *w, const model_metadata *m)
     put_text_pair(w, "iviti.operators.gelu",
                   g->gelu_kind == IVITI_GELU_SHIFT ? "shiftgelu" : "table");
     put_weight_bits(w);
+    put_activation_bits(w);
     put_number_pair(w, "iviti.logits.multiplier", g->logits_multiplier);
     put_number_pair(w, "iviti.logits.shift", g->logits_shift);
 }

@@ -32,6 +32,8 @@ void iviti_norm_s16_ref(const iviti_norm *n, const int16_t *x, size_t x_stride, 
                         size_t rows, int16_t *y, size_t y_stride);
 void iviti_shift_gelu_ref(uint8_t *x, size_t stride, size_t rows, size_t width,
                           int32_t one_over_scale, iviti_dyadic output);
+void iviti_clip_s8_ref(uint8_t *x, size_t stride, size_t rows, size_t width, uint8_t flip,
+                       int8_t low, int8_t high);
 uint32_t iviti_crc32c_ref(uint32_t crc, const void *data, size_t bytes);
 
 #endif
