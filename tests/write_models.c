@@ -7,7 +7,7 @@
 int main(int argc, char **argv)
 {
     static const char *const names[FIXTURE_KINDS] = { "vit-table", "vit-shift", "vit-distilled",
-                                                      "swin-table", "swin-shift" };
+                                                      "swin-table", "swin-shift", "vit-stem" };
     if (argc != 2) {
         fprintf(stderr, "usage: write_models FOLDER\n");
         return 2;

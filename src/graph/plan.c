@@ -112,6 +112,21 @@ static void plan_windows(plan *p, const iviti_geometry *g, size_t batch, iviti_s
     }
 }
 
+static void plan_stem(plan *p, const iviti_geometry *g, unsigned threads, size_t batch,
+                      iviti_buffers *b)
+{
+    uint64_t map[2] = { 0, 0 };
+    for (uint32_t i = 0; i < g->convolutions; i++) {
+        const iviti_convolution *c = &g->convolution[i];
+        const size_t stride = iviti_row_stride(iviti_convolution_inputs(g, i));
+        map[i % 2] = larger(map[i % 2], (uint64_t)batch * c->width * c->height * c->channels);
+        b->window_stride = b->window_stride > stride ? b->window_stride : stride;
+    }
+    for (int i = 0; i < 2; i++)
+        b->map[i] = map[i] ? take(p, map[i]) : NULL;
+    b->windows = take(p, (uint64_t)threads * IVITI_STEM_ROWS * b->window_stride);
+}
+
 size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch,
                   iviti_session *session)
 {
@@ -121,13 +136,14 @@ size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch,
     iviti_buffers b = { 0 };
 
     take(&p, sizeof *session);
-    b.patch_stride = iviti_row_stride((size_t)g->patch * g->patch * 3);
+    b.patch_stride = iviti_row_stride(iviti_embed_inputs(g));
     b.scratch_bytes = iviti_attention_scratch(e.window_tokens);
     b.fit_bytes = iviti_fit_scratch(&g->preprocess, g->image_width, g->image_height);
 
     b.pixels = take(&p, (uint64_t)batch * g->image_width * g->image_height * 3);
     b.patches = take(&p, (uint64_t)batch * g->stage[0].grid_width * g->stage[0].grid_height *
                              b.patch_stride);
+    plan_stem(&p, g, threads, batch, &b);
     b.stream = take(&p, e.stream);
     b.next_stream = g->stages > 1 ? take(&p, e.stream) : NULL;
     b.merged = g->stages > 1 ? take(&p, e.merged) : NULL;
@@ -144,6 +160,9 @@ size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch,
     b.features = take(&p, (uint64_t)batch * g->features);
     b.features_s8 = take(&p, (uint64_t)batch * g->features);
     b.logits = take(&p, (uint64_t)batch * g->classes * sizeof(int32_t));
+    if (g->token_head)
+        b.patch_logits =
+            take(&p, (uint64_t)threads * (IVITI_PANEL + 1) * g->classes * sizeof(int32_t));
     b.fit = take(&p, b.fit_bytes);
     b.scratch = take(&p, (uint64_t)threads * b.scratch_bytes);
     plan_windows(&p, g, batch, session);

@@ -162,6 +162,10 @@ uint8_t *iviti_session_patches(iviti_session *s, size_t picture, size_t first, s
     const uint8_t *table = s->model->pixel_table;
     uint8_t *patches = b->patches + (picture * grid + first) * b->patch_stride;
 
+    if (g->convolutions) {
+        iviti_stem_patches(s, picture, (iviti_rows){ first, count }, patches);
+        return patches;
+    }
     iviti_extract_some_patches(b->pixels + picture * pixel_bytes(g),
                                (ptrdiff_t)g->image_width * 3, g->image_width, g->patch, first,
                                count, patches, b->patch_stride);

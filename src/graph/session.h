@@ -33,6 +33,10 @@ typedef struct iviti_buffers {
     uint8_t *pixels;      /* (batch, image_height, image_width, 3) */
     uint8_t *patches;     /* (batch * grid, patch_stride) */
     size_t patch_stride;
+    uint8_t *map[2];      /* stem: (batch, height, width, channels) of every other convolution */
+    uint8_t *windows;     /* stem: (threads, IVITI_STEM_ROWS, window_stride) */
+    size_t window_stride;
+    int32_t *patch_logits; /* token head: (threads, IVITI_PANEL + 1, classes) */
     int16_t *stream;      /* (tokens, dim) residual stream */
     int16_t *next_stream; /* Swin: of the next stage; the two change places */
     int16_t *merged;      /* Swin: (tokens / 4, 4 * dim) */
@@ -113,6 +117,15 @@ iviti_dense iviti_dense_columns(const iviti_dense *w, iviti_rows columns);
  * share the columns of each layer, and meet after each. Without window_map or region: ViT only. */
 void iviti_block_finish(iviti_session *s, const iviti_block *b, unsigned parity, iviti_rows prefix,
                         unsigned thread);
+
+/* Windows that a thread takes at a time through a convolution. */
+#define IVITI_STEM_ROWS 64
+
+/* All convolutions of the stem, ends with all threads met. */
+void iviti_stem_forward(iviti_session *s, unsigned thread);
+
+/* Patches of the stem's last map, of one picture, to rows of buffers.patches. */
+void iviti_stem_patches(const iviti_session *s, size_t picture, iviti_rows rows, uint8_t *patches);
 
 /* Forward passes: pixels in buffers.pixels, logits in buffers.logits. */
 void iviti_vit_forward(void *session, unsigned thread);

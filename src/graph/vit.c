@@ -34,6 +34,32 @@ static void embed(iviti_session *s, size_t picture, iviti_rows rows)
                               stride, NULL);
 }
 
+/* Token head: for some classes, adds the largest of the patches' logits to those of one picture. Both have
+ * one scale. normed: (tokens, dim) of the picture. */
+static void add_patches(iviti_session *s, const uint8_t *normed, size_t tokens, iviti_rows classes,
+                        unsigned thread, int32_t *logits)
+{
+    const iviti_geometry *g = &s->model->geometry;
+    const size_t stride = iviti_row_stride(g->stage[0].dim);
+    const iviti_dense head = iviti_dense_columns(&s->model->patches_head, classes);
+    int32_t *some = s->buffers.patch_logits + thread * (IVITI_PANEL + 1) * (size_t)g->classes;
+    int32_t *most = some + IVITI_PANEL * classes.count;
+    size_t count;
+
+    for (size_t c = 0; c < classes.count; c++)
+        most[c] = INT32_MIN;
+    for (size_t row = g->prefix_tokens; row < tokens; row += count) {
+        count = tokens - row < IVITI_PANEL ? tokens - row : IVITI_PANEL;
+        s->kernels.dense_s32(&head, normed + row * stride, stride, count, some, classes.count);
+        for (size_t r = 0; r < count; r++)
+            for (size_t c = 0; c < classes.count; c++)
+                most[c] = some[r * classes.count + c] > most[c] ? some[r * classes.count + c]
+                                                                : most[c];
+    }
+    for (size_t c = 0; c < classes.count; c++)
+        logits[c] += most[c];
+}
+
 /* logits = head(norm(prefix tokens)) of every picture; the threads share the classes. */
 static void classify(iviti_session *s, unsigned thread)
 {
@@ -52,14 +78,30 @@ static void classify(iviti_session *s, unsigned thread)
         s->kernels.dense_s32(&head, s->buffers.features, g->features, s->pictures,
                              s->buffers.logits + classes.first, g->classes);
     }
+    for (size_t i = 0; i < s->pictures && g->token_head && classes.count; i++)
+        add_patches(s, s->buffers.normed + i * tokens * stride, tokens, classes, thread,
+                    s->buffers.logits + i * g->classes + classes.first);
 }
 
 /* The last block and the head. The head reads the prefix tokens alone, so that of each picture no
- * others are computed once keys and values of all are there. */
-static void finish(iviti_session *s, const iviti_block *b, unsigned parity, unsigned thread)
+ * others are computed once keys and values of all are there; a token head reads all. */
+static void finish(iviti_session *s, const iviti_block *b, unsigned parity, iviti_rows rows,
+                   unsigned thread)
 {
     const size_t tokens = iviti_stage_tokens(&s->model->geometry, 0);
 
+    if (s->model->geometry.token_head) {
+        const size_t stride = iviti_row_stride(s->model->geometry.stage[0].dim);
+        iviti_block_attend(s, b, 0, parity, rows, NULL, NULL, thread);
+        iviti_block_mlp(s, b, 0, rows, NULL);
+        if (rows.count)
+            s->kernels.norm_s8(&s->model->patches_norm, s->buffers.stream + rows.first * stride,
+                               stride, NULL, rows.count, s->buffers.normed + rows.first * stride,
+                               stride);
+        iviti_pool_barrier(&s->pool);
+        classify(s, thread);
+        return;
+    }
     for (size_t picture = 0; picture < s->pictures; picture++) {
         const iviti_rows prefix = { picture * tokens, s->model->geometry.prefix_tokens };
         iviti_block_finish(s, b, parity, prefix, thread);
@@ -75,6 +117,7 @@ void iviti_vit_forward(void *session, unsigned thread)
     const iviti_rows rows = iviti_share(s, s->pictures * tokens, tokens, IVITI_PANEL, thread);
     const uint32_t last = m->geometry.depth - 1;
 
+    iviti_stem_forward(s, thread);
     for (size_t picture = rows.first / tokens; picture * tokens < rows.first + rows.count; picture++)
         embed(s, picture, rows_of_picture(rows, picture, tokens));
     for (uint32_t i = 0; i < last; i++) {
@@ -86,5 +129,5 @@ void iviti_vit_forward(void *session, unsigned thread)
     }
     iviti_block_project(s, &m->blocks[last], 0, last & 1, rows, NULL);
     iviti_pool_barrier(&s->pool);
-    finish(s, &m->blocks[last], last & 1, thread);
+    finish(s, &m->blocks[last], last & 1, rows, thread);
 }

@@ -73,6 +73,21 @@ void iviti_resample_run(const iviti_resample *job, const iviti_image *in, uint8_
 /* IVITI_OK, ARGUMENT or IMAGE_SIZE. */
 iviti_status iviti_image_check(const iviti_image *image);
 
+/* ---- windows ----------------------------------------------------------------------------- */
+
+/* Square windows over a padded map, as the rows of a convolution's product. */
+typedef struct iviti_window_grid {
+    uint32_t width, height; /* of the map */
+    uint32_t channels;
+    uint32_t kernel, stride, padding;
+    uint32_t columns, rows; /* of windows */
+} iviti_window_grid;
+
+/* Windows [first, first + count) in row-major order, of map (height, width, channels), to out (count,
+ * out_stride): row by row, channels interleaved. around (channels): what stands outside the map; NULL: 0. */
+void iviti_extract_windows(const iviti_window_grid *grid, const uint8_t *map, const uint8_t *around,
+                           size_t first, size_t count, uint8_t *out, size_t out_stride);
+
 /* ---- fit --------------------------------------------------------------------------------- */
 
 /* Where the network's pixels lie: the resize, and the part of it that enters the network.

@@ -27,8 +27,14 @@ static uint64_t count_parameters(const iviti_geometry *g)
 static uint64_t count_macs(const iviti_geometry *g)
 {
     const iviti_stage *const first = &g->stage[0];
-    uint64_t macs =
-        (uint64_t)first->grid_width * first->grid_height * first->dim * g->patch * g->patch * 3;
+    const uint64_t grid = (uint64_t)first->grid_width * first->grid_height;
+    uint64_t macs = grid * first->dim * iviti_embed_inputs(g);
+    for (uint32_t i = 0; i < g->convolutions; i++) {
+        const iviti_convolution *const c = &g->convolution[i];
+        macs += (uint64_t)c->width * c->height * c->channels * iviti_convolution_inputs(g, i);
+    }
+    if (g->token_head)
+        macs += grid * first->dim * g->classes;
     for (uint32_t i = 0; i < g->stages; i++) {
         const iviti_stage *const s = &g->stage[i];
         const uint64_t tokens = iviti_stage_tokens(g, i);

@@ -57,6 +57,63 @@ static bool check_image(verdict *v, const iviti_geometry *g)
            multiple_of(v, "iviti.image.height", g->image_height, g->patch);
 }
 
+/* The output of convolution `index`, whose predecessors are complete. */
+static bool complete_convolution(verdict *v, iviti_geometry *g, uint32_t index)
+{
+    iviti_convolution *const c = &g->convolution[index];
+    const uint32_t width = index ? (c - 1)->width : g->image_width;
+    const uint32_t height = index ? (c - 1)->height : g->image_height;
+    if (!in_limit(v, "iviti.stem.kernel", c->kernel, IVITI_MAX_KERNEL) ||
+        !in_limit(v, "iviti.stem.stride", c->stride, IVITI_MAX_KERNEL) ||
+        !in_limit(v, "iviti.stem.channels", c->channels, IVITI_MAX_DIM) ||
+        !multiple_of(v, "iviti.stem.channels", c->channels, IVITI_GROUP))
+        return false;
+    if (c->padding >= c->kernel)
+        return fail(v, IVITI_ERROR_CORRUPT,
+                    "iviti.stem.padding is %u; it must be less than the kernel of %u", c->padding,
+                    c->kernel);
+    if (width + 2 * c->padding < c->kernel || height + 2 * c->padding < c->kernel)
+        return fail(v, IVITI_ERROR_CORRUPT,
+                    "iviti.stem.kernel is %u; the padded map that convolution %u reads is %u x %u",
+                    c->kernel, index, width + 2 * c->padding, height + 2 * c->padding);
+    c->width = (width + 2 * c->padding - c->kernel) / c->stride + 1;
+    c->height = (height + 2 * c->padding - c->kernel) / c->stride + 1;
+    return in_limit(v, "the width of a map of the stem", c->width, IVITI_MAX_IMAGE) &&
+           in_limit(v, "the height of a map of the stem", c->height, IVITI_MAX_IMAGE) &&
+           in_limit(v, "the number of inputs of a convolution", iviti_convolution_inputs(g, index),
+                    IVITI_MAX_INPUTS);
+}
+
+/* The stem's maps, and the window of the patch embedding: the patches must tile what it reads. */
+static bool complete_stem(verdict *v, iviti_geometry *g)
+{
+    g->embed_side = g->patch;
+    if (g->convolutions == 0)
+        return true;
+    if (g->family != IVITI_VIT)
+        return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.stem.kernel has no meaning but with a vit");
+    if (!in_limit(v, "the number of convolutions", g->convolutions, IVITI_MAX_CONVOLUTIONS))
+        return false;
+    for (uint32_t i = 0; i < g->convolutions; i++)
+        if (!complete_convolution(v, g, i))
+            return false;
+
+    const iviti_convolution *const last = &g->convolution[g->convolutions - 1];
+    const uint32_t columns = g->image_width / g->patch, rows = g->image_height / g->patch;
+    g->embed_side = last->width / columns;
+    if (g->embed_side == 0 || g->embed_side * columns != last->width ||
+        g->embed_side * rows != last->height)
+        return fail(v, IVITI_ERROR_CORRUPT,
+                    "the last map of the stem is %u x %u; %u x %u patches do not tile it",
+                    last->width, last->height, columns, rows);
+    for (int i = 0; i < 3; i++)
+        if (g->pixel_padding[i] > 255)
+            return fail(v, IVITI_ERROR_RANGE, "iviti.stem.pixel[%d] is %u; it must be 0 to 255", i,
+                        g->pixel_padding[i]);
+    return in_limit(v, "the number of inputs of the patch embedding", iviti_embed_inputs(g),
+                    IVITI_MAX_INPUTS);
+}
+
 static bool check_family(verdict *v, const iviti_geometry *g)
 {
     if (g->family != IVITI_VIT && g->family != IVITI_SWIN)
@@ -134,7 +191,7 @@ static bool complete_grid(verdict *v, iviti_geometry *g, uint32_t index, uint32_
 
 static bool complete(verdict *v, iviti_geometry *g)
 {
-    if (!check_family(v, g) || !check_image(v, g))
+    if (!check_family(v, g) || !check_image(v, g) || !complete_stem(v, g))
         return false;
     const uint32_t window = g->stage[0].window;
     g->depth = 0;
@@ -203,6 +260,13 @@ static bool check_file(verdict *v, const iviti_geometry *g)
 
     if (g->narrow_entry && g->family != IVITI_SWIN)
         return fail(v, IVITI_ERROR_CORRUPT, "iviti.operators.entry has no meaning but with a swin");
+
+    if (g->convolutions != 0 && g->pixel_table)
+        return fail(v, IVITI_ERROR_UNSUPPORTED,
+                    "iviti.operators.pixels is 'table'; a stem reads 'raw' pixels");
+    if (g->token_head && g->family != IVITI_VIT)
+        return fail(v, IVITI_ERROR_UNSUPPORTED,
+                    "iviti.operators.head is 'class+patches', which has no meaning but with a vit");
 
     const iviti_preprocess *const p = &g->preprocess;
     const uint32_t side = g->image_width > g->image_height ? g->image_width : g->image_height;

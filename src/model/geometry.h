@@ -25,6 +25,9 @@
 #define IVITI_MAX_PATCH 64
 #define IVITI_MAX_WINDOW 32
 #define IVITI_MAX_RESIZE 2048
+#define IVITI_MAX_CONVOLUTIONS 8
+#define IVITI_MAX_KERNEL 16       /* side of a convolution's window, and its stride */
+#define IVITI_MAX_INPUTS 16384    /* of a convolution's or of the embedding's window */
 #define IVITI_BLOCK_WEIGHTS 4 /* dense layers of a block: qkv, proj, fc1, fc2 */
 #define IVITI_MAX_WEIGHTS (IVITI_BLOCK_WEIGHTS * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES - 1)
 
@@ -61,17 +64,34 @@ typedef struct iviti_stage {
     uint32_t window;      /* Swin: side of the window actually used; 0: global attention */
 } iviti_stage;
 
+/* One convolution of a stem: windows of kernel x kernel over the map before, which is padded on all
+ * sides. */
+typedef struct iviti_convolution {
+    uint32_t kernel;
+    uint32_t stride;
+    uint32_t padding;
+    uint32_t channels; /* of its output */
+    uint32_t width;    /* of its output */
+    uint32_t height;
+} iviti_convolution;
+
 typedef struct iviti_geometry {
     iviti_family family;
     uint32_t image_width;
     uint32_t image_height;
     uint32_t patch;
     uint32_t prefix_tokens; /* ViT: 1 (class) or 2 (class, distillation); Swin: 0 */
+    uint32_t convolutions;  /* ViT: of the stem; 0: the patch embedding reads the pixels */
+    iviti_convolution convolution[IVITI_MAX_CONVOLUTIONS];
+    uint32_t pixel_padding[3]; /* stem: the pixel value around the picture, of each channel */
+    uint32_t embed_side;       /* of the patch embedding's window in what it reads */
     uint32_t stages;
     iviti_stage stage[IVITI_MAX_STAGES];
     uint32_t depth;    /* sum over stages */
     uint32_t features; /* ViT: prefix_tokens * dim; Swin: dim of the last stage */
     uint32_t classes;
+    bool token_head;                 /* ViT: the largest of a second head's logits over all patches is
+                                        added, as in LV-ViT */
     bool pixel_table;                /* pixels pass through a table, I-ViT's quantised image */
     bool narrow_entry;               /* Swin: the patch embedding and the merges write s8, as in
                                         I-ViT's code; the stream is s16 all the same */
@@ -87,7 +107,7 @@ typedef struct iviti_geometry {
     uint32_t logits_shift;      /* in [1, 62] */
 } iviti_geometry;
 
-/* Fills depth, features, grids and windows of later stages from the rest, and checks every limit of
+/* Fills depth, features, the stem's maps, grids and windows of later stages from the rest, and checks every limit of
  * the network itself. stage[0].window is the configured window; each stage gets the one it uses.
  * Returns NULL, or the sentence that says which field breaks which limit (in `text`). */
 const char *iviti_geometry_complete(iviti_geometry *g, char *text, size_t text_bytes);
@@ -142,6 +162,28 @@ static inline uint32_t iviti_merge_activation(const iviti_geometry *g, uint32_t 
 static inline int iviti_activation_bits(const iviti_geometry *g, uint32_t slot)
 {
     return g->activation_bits[slot] == 0 ? 8 : g->activation_bits[slot];
+}
+
+/* Channels of what the patch embedding reads, and values in its window. */
+static inline uint32_t iviti_embed_channels(const iviti_geometry *g)
+{
+    return g->convolutions ? g->convolution[g->convolutions - 1].channels : 3;
+}
+
+static inline uint32_t iviti_embed_inputs(const iviti_geometry *g)
+{
+    return g->embed_side * g->embed_side * iviti_embed_channels(g);
+}
+
+/* What convolution i reads. */
+static inline uint32_t iviti_convolution_channels(const iviti_geometry *g, uint32_t i)
+{
+    return i ? g->convolution[i - 1].channels : 3;
+}
+
+static inline uint32_t iviti_convolution_inputs(const iviti_geometry *g, uint32_t i)
+{
+    return g->convolution[i].kernel * g->convolution[i].kernel * iviti_convolution_channels(g, i);
 }
 
 /* Tokens of a stage, prefix tokens included. */

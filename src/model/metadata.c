@@ -28,6 +28,11 @@ typedef enum key {
     KEY_IMAGE_STD,
     KEY_PATCH,
     KEY_PREFIX_TOKENS,
+    KEY_STEM_KERNEL,
+    KEY_STEM_STRIDE,
+    KEY_STEM_PADDING,
+    KEY_STEM_CHANNELS,
+    KEY_STEM_PIXEL,
     KEY_STAGE_DEPTH,
     KEY_STAGE_DIM,
     KEY_STAGE_HEADS,
@@ -39,6 +44,7 @@ typedef enum key {
     KEY_NORM,
     KEY_SOFTMAX,
     KEY_GELU,
+    KEY_HEAD,
     KEY_WEIGHT_BITS,
     KEY_ACTIVATION_BITS,
     KEY_LOGITS_MULTIPLIER,
@@ -73,6 +79,11 @@ static const struct {
     [KEY_IMAGE_STD] = { "iviti.image.std", IVITI_GGUF_F32, true, OPTIONAL },
     [KEY_PATCH] = { "iviti.patch", IVITI_GGUF_U32, false, REQUIRED },
     [KEY_PREFIX_TOKENS] = { "iviti.prefix_tokens", IVITI_GGUF_U32, false, REQUIRED },
+    [KEY_STEM_KERNEL] = { "iviti.stem.kernel", IVITI_GGUF_U32, true, OPTIONAL },
+    [KEY_STEM_STRIDE] = { "iviti.stem.stride", IVITI_GGUF_U32, true, OPTIONAL },
+    [KEY_STEM_PADDING] = { "iviti.stem.padding", IVITI_GGUF_U32, true, OPTIONAL },
+    [KEY_STEM_CHANNELS] = { "iviti.stem.channels", IVITI_GGUF_U32, true, OPTIONAL },
+    [KEY_STEM_PIXEL] = { "iviti.stem.pixel", IVITI_GGUF_U32, true, OPTIONAL },
     [KEY_STAGE_DEPTH] = { "iviti.stage.depth", IVITI_GGUF_U32, true, REQUIRED },
     [KEY_STAGE_DIM] = { "iviti.stage.dim", IVITI_GGUF_U32, true, REQUIRED },
     [KEY_STAGE_HEADS] = { "iviti.stage.heads", IVITI_GGUF_U32, true, REQUIRED },
@@ -84,6 +95,7 @@ static const struct {
     [KEY_NORM] = { "iviti.operators.norm", IVITI_GGUF_STRING, false, REQUIRED },
     [KEY_SOFTMAX] = { "iviti.operators.softmax", IVITI_GGUF_STRING, false, REQUIRED },
     [KEY_GELU] = { "iviti.operators.gelu", IVITI_GGUF_STRING, false, REQUIRED },
+    [KEY_HEAD] = { "iviti.operators.head", IVITI_GGUF_STRING, false, OPTIONAL },
     [KEY_WEIGHT_BITS] = { "iviti.weights.bits", IVITI_GGUF_U32, true, OPTIONAL },
     [KEY_ACTIVATION_BITS] = { "iviti.activations.bits", IVITI_GGUF_U32, true, OPTIONAL },
     [KEY_LOGITS_MULTIPLIER] = { "iviti.logits.multiplier", IVITI_GGUF_U32, false, REQUIRED },
@@ -103,7 +115,7 @@ typedef struct collector {
     uint64_t labels;
     uint64_t weights; /* elements of iviti.weights.bits */
     uint64_t activations; /* elements of iviti.activations.bits */
-    uint64_t stages[KEYS]; /* elements of the stage arrays */
+    uint64_t stages[KEYS]; /* elements of the stage arrays and of the stem's */
     uint64_t unknown;      /* offset of the first iviti. key that is none; 0: no such key */
     size_t unknown_bytes;
 } collector;
@@ -141,6 +153,7 @@ static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pa
     static const char *const gelus[] = {
         [IVITI_GELU_TABLE] = "table", [IVITI_GELU_SHIFT] = "shiftgelu"
     };
+    static const char *const heads[] = { "class", "class+patches" };
     iviti_geometry *const g = &c->result->geometry;
     int chosen = 0;
     iviti_status status;
@@ -173,6 +186,10 @@ static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pa
         status = choose(c, pair, softmaxes, 3, &chosen);
         g->softmax_kind = (iviti_softmax_kind)chosen;
         return status;
+    case KEY_HEAD:
+        status = choose(c, pair, heads, 2, &chosen);
+        g->token_head = chosen == 1;
+        return status;
     default:
         status = choose(c, pair, gelus, 2, &chosen);
         g->gelu_kind = (iviti_gelu_kind)chosen;
@@ -198,6 +215,34 @@ static iviti_status store_stages(collector *c, key id, const iviti_gguf_pair *pa
             stage->heads = value;
         else
             stage->hidden = value;
+    }
+    return IVITI_OK;
+}
+
+static iviti_status store_stem(collector *c, key id, const iviti_gguf_pair *pair)
+{
+    iviti_geometry *const g = &c->result->geometry;
+    const uint64_t most = id == KEY_STEM_PIXEL ? 3 : IVITI_MAX_CONVOLUTIONS;
+    if (pair->count == 0 || (id == KEY_STEM_PIXEL && pair->count < most))
+        return FAIL(c, IVITI_ERROR_CORRUPT, "%s has %" PRIu64 " elements; it must have %s%" PRIu64,
+                    keys_known[id].name, pair->count, id == KEY_STEM_PIXEL ? "" : "1 to ", most);
+    if (pair->count > most)
+        return FAIL(c, IVITI_ERROR_LIMIT, "%s has %" PRIu64 " elements; the limit is %" PRIu64,
+                    keys_known[id].name, pair->count, most);
+    c->stages[id] = pair->count;
+    for (uint32_t i = 0; i < pair->count; i++) {
+        iviti_convolution *const convolution = &g->convolution[i];
+        const uint32_t value = iviti_get_u32(pair->data + 4 * (size_t)i);
+        if (id == KEY_STEM_KERNEL)
+            convolution->kernel = value;
+        else if (id == KEY_STEM_STRIDE)
+            convolution->stride = value;
+        else if (id == KEY_STEM_PADDING)
+            convolution->padding = value;
+        else if (id == KEY_STEM_CHANNELS)
+            convolution->channels = value;
+        else
+            g->pixel_padding[i] = value;
     }
     return IVITI_OK;
 }
@@ -360,6 +405,12 @@ static iviti_status store(collector *c, key id, const iviti_gguf_pair *pair)
     case KEY_STAGE_HEADS:
     case KEY_STAGE_HIDDEN:
         return store_stages(c, id, pair);
+    case KEY_STEM_KERNEL:
+    case KEY_STEM_STRIDE:
+    case KEY_STEM_PADDING:
+    case KEY_STEM_CHANNELS:
+    case KEY_STEM_PIXEL:
+        return store_stem(c, id, pair);
     case KEY_LABELS:
         return store_labels(c, pair);
     case KEY_WEIGHT_BITS:
@@ -442,6 +493,25 @@ static iviti_status collect(collector *c, uint32_t *keys, uint64_t pairs)
     return IVITI_OK;
 }
 
+/* All of the stem's keys or none, and as many elements in each. */
+static iviti_status check_stem(const collector *c)
+{
+    const int first = KEY_STEM_KERNEL, last = KEY_STEM_PIXEL;
+    int seen = 0;
+    for (int id = first; id <= last; id++)
+        seen += c->seen[id];
+    for (int id = first; id <= last && seen > 0; id++) {
+        if (!c->seen[id])
+            return FAIL(c, IVITI_ERROR_CORRUPT, "%s is missing beside other keys of a stem",
+                        keys_known[id].name);
+        if (id != KEY_STEM_PIXEL && c->stages[id] != c->stages[KEY_STEM_KERNEL])
+            return FAIL(c, IVITI_ERROR_CORRUPT,
+                        "%s has %" PRIu64 " elements but iviti.stem.kernel %" PRIu64,
+                        keys_known[id].name, c->stages[id], c->stages[KEY_STEM_KERNEL]);
+    }
+    return IVITI_OK;
+}
+
 static iviti_status check_presence(const collector *c)
 {
     const iviti_geometry *const g = &c->result->geometry;
@@ -462,7 +532,7 @@ static iviti_status check_presence(const collector *c)
             return FAIL(c, IVITI_ERROR_CORRUPT,
                         "%s has %" PRIu64 " elements but iviti.stage.depth %" PRIu64,
                         keys_known[id].name, c->stages[id], c->stages[KEY_STAGE_DEPTH]);
-    return IVITI_OK;
+    return check_stem(c);
 }
 
 static iviti_status read_pairs(iviti_reader *r, uint32_t *keys, iviti_metadata *m)
@@ -479,6 +549,7 @@ static iviti_status read_pairs(iviti_reader *r, uint32_t *keys, iviti_metadata *
 
     iviti_geometry *const g = &m->geometry;
     g->stages = (uint32_t)c.stages[KEY_STAGE_DEPTH];
+    g->convolutions = (uint32_t)c.stages[KEY_STEM_KERNEL];
     char text[200];
     if (iviti_geometry_check(g, &status, text, sizeof text) != NULL ||
         iviti_geometry_check_file(g, &status, text, sizeof text) != NULL)

@@ -41,7 +41,9 @@ struct iviti_model {
     size_t memory;                 /* its bytes */
 
     const uint8_t *pixel_table;    /* (3, 256) offset binary, or NULL: pixels enter as they are */
-    iviti_dense embed;             /* in = patch * patch * 3, raw u8 pixels */
+    iviti_dense stem[IVITI_MAX_CONVOLUTIONS]; /* (geometry.convolutions): windows of u8 to u8, ReLU in
+                                                 the lower end of the output's range */
+    iviti_dense embed;             /* in = iviti_embed_inputs(): u8, raw pixels or the stem's map */
     const int16_t *position;       /* ViT: (tokens, dim), prefix rows whole, patch rows to be added to */
     iviti_join embed_join;         /* ViT: position row and patch */
     iviti_norm embed_norm;         /* Swin: over the s16 patch rows, to the s16 stream */
@@ -50,6 +52,8 @@ struct iviti_model {
     iviti_norm norm;
     const iviti_dyadic *pool;      /* Swin: (dim) factor from the sum over tokens to s8 */
     iviti_dense head;              /* in = features */
+    iviti_norm patches_norm;       /* token head: the patches, */
+    iviti_dense patches_head;      /* and (classes, dim) of them, at the scale of the head */
 
     const char *labels;            /* classes strings, NUL-terminated, back to back, or NULL */
     const uint32_t *label_offset;  /* (classes) */

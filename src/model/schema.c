@@ -25,6 +25,7 @@ typedef struct owner_entry {
 } owner_entry;
 
 static const owner_entry owners[IVITI_OWNERS] = {
+    [IVITI_STEM] = { "stem", IVITI_DENSE, 32, 62 },
     [IVITI_EMBED_PIXELS] = { "embed.pixels", IVITI_ARRAY, 0, 0 },
     [IVITI_EMBED] = { "embed", IVITI_DENSE, 32, 62 },
     [IVITI_EMBED_POSITION] = { "embed.position", IVITI_ARRAY, 0, 0 },
@@ -52,6 +53,8 @@ static const owner_entry owners[IVITI_OWNERS] = {
     [IVITI_FINAL_NORM] = { "norm", IVITI_NORM, 25, 62 },
     [IVITI_POOL] = { "pool", IVITI_DYADIC, 1, 62 },
     [IVITI_HEAD] = { "head", IVITI_DENSE, 32, 62 },
+    [IVITI_PATCHES_NORM] = { "patches.norm", IVITI_NORM, 25, 62 },
+    [IVITI_PATCHES_HEAD] = { "patches.head", IVITI_DENSE, 32, 62 },
 };
 
 static const char *const field_names[] = {
@@ -102,6 +105,9 @@ static bool exists(const iviti_geometry *g, iviti_owner owner)
     case IVITI_BLOCK_GELU_SCALE:
     case IVITI_BLOCK_GELU_OUTPUT:
         return !table_gelu;
+    case IVITI_PATCHES_NORM:
+    case IVITI_PATCHES_HEAD:
+        return g->token_head;
     default:
         return true;
     }
@@ -140,9 +146,13 @@ static void layer_size(const iviti_geometry *g, const iviti_tensor_spec *s, uint
     const iviti_stage *const stage = &g->stage[s->stage];
     *in = stage->dim;
     switch (s->owner) {
+    case IVITI_STEM:
+        *out = g->convolution[s->index].channels;
+        *in = iviti_convolution_inputs(g, s->index);
+        break;
     case IVITI_EMBED:
         *out = stage->dim;
-        *in = g->patch * g->patch * 3;
+        *in = iviti_embed_inputs(g);
         break;
     case IVITI_BLOCK_QKV:
         *out = 3 * stage->dim;
@@ -172,6 +182,9 @@ static void layer_size(const iviti_geometry *g, const iviti_tensor_spec *s, uint
     case IVITI_HEAD:
         *out = g->classes;
         *in = g->features;
+        break;
+    case IVITI_PATCHES_HEAD:
+        *out = g->classes;
         break;
     default:
         *out = stage->dim;
@@ -331,6 +344,8 @@ static bool fill(const iviti_geometry *g, iviti_owner first, size_t position, iv
         snprintf(s->name, sizeof s->name, "block.%u.%s%s", s->index, name, field);
     else if (owner == IVITI_MERGE_NORM || owner == IVITI_MERGE_REDUCTION)
         snprintf(s->name, sizeof s->name, "merge.%u.%s%s", s->index, name, field);
+    else if (owner == IVITI_STEM)
+        snprintf(s->name, sizeof s->name, "stem.%u%s", s->index, field);
     else
         snprintf(s->name, sizeof s->name, "%s%s", name, field);
     return true;
@@ -338,20 +353,27 @@ static bool fill(const iviti_geometry *g, iviti_owner first, size_t position, iv
 
 size_t iviti_schema_count(const iviti_geometry *g)
 {
-    return count_section(g, IVITI_EMBED_PIXELS, IVITI_EMBED_NORM) +
+    return g->convolutions * count_section(g, IVITI_STEM, IVITI_STEM) +
+           count_section(g, IVITI_EMBED_PIXELS, IVITI_EMBED_NORM) +
            g->depth * count_section(g, IVITI_BLOCK_NORM1, IVITI_BLOCK_JOIN2) +
            (g->stages - 1) * count_section(g, IVITI_MERGE_NORM, IVITI_MERGE_REDUCTION) +
-           count_section(g, IVITI_FINAL_NORM, IVITI_HEAD);
+           count_section(g, IVITI_FINAL_NORM, IVITI_PATCHES_HEAD);
 }
 
 bool iviti_schema_tensor(const iviti_geometry *g, size_t index, iviti_tensor_spec *spec)
 {
+    const size_t convolution = count_section(g, IVITI_STEM, IVITI_STEM);
     const size_t embed = count_section(g, IVITI_EMBED_PIXELS, IVITI_EMBED_NORM);
     const size_t block = count_section(g, IVITI_BLOCK_NORM1, IVITI_BLOCK_JOIN2);
     const size_t merge = count_section(g, IVITI_MERGE_NORM, IVITI_MERGE_REDUCTION);
 
     spec->index = 0;
     spec->stage = 0;
+    if (index < g->convolutions * convolution) {
+        spec->index = (uint32_t)(index / convolution);
+        return fill(g, IVITI_STEM, index % convolution, spec);
+    }
+    index -= g->convolutions * convolution;
     if (index < embed)
         return fill(g, IVITI_EMBED_PIXELS, index, spec);
     index -= embed;

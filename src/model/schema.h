@@ -32,6 +32,7 @@ typedef enum iviti_tensor_type {
 
 /* Whose tensor it is, in the order of the file. */
 typedef enum iviti_owner {
+    IVITI_STEM, /* stem.i. */
     IVITI_EMBED_PIXELS,
     IVITI_EMBED,
     IVITI_EMBED_POSITION,
@@ -59,6 +60,8 @@ typedef enum iviti_owner {
     IVITI_FINAL_NORM,
     IVITI_POOL,
     IVITI_HEAD,
+    IVITI_PATCHES_NORM,
+    IVITI_PATCHES_HEAD,
     IVITI_OWNERS
 } iviti_owner;
 
@@ -92,7 +95,7 @@ typedef struct iviti_tensor_spec {
     iviti_field field;
     uint32_t bits;   /* of an element of a weight; else 0 */
     uint32_t inputs; /* of a weight: elements of a row once it is unpacked, shape[1] where bits is 8 */
-    uint32_t index; /* block through all stages, or stage of a merge, or 0 */
+    uint32_t index; /* block through all stages, convolution, or stage of a merge, or 0 */
     uint32_t stage;
     int32_t low, high; /* every element lies in [low, high], every byte where it holds packed
                           weights. Besides: the multipliers of a norm are

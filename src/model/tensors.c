@@ -168,6 +168,9 @@ static void set_dense(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
     iviti_block *const block = m->blocks + spec->index;
     iviti_dense *target[3] = { NULL, NULL, NULL };
     switch (spec->owner) {
+    case IVITI_STEM:
+        target[0] = &m->stem[spec->index];
+        break;
     case IVITI_EMBED:
         target[0] = &m->embed;
         break;
@@ -187,6 +190,9 @@ static void set_dense(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
         break;
     case IVITI_MERGE_REDUCTION:
         target[0] = &m->merges[spec->index].reduction;
+        break;
+    case IVITI_PATCHES_HEAD:
+        target[0] = &m->patches_head;
         break;
     default:
         target[0] = &m->head;
@@ -269,7 +275,8 @@ static bool accumulator_fits(const iviti_dense_part *p, uint32_t row, uint32_t i
 /* The tensor's elements, to the field of each part. */
 static iviti_status load_dense_values(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
-    const bool raw = spec->owner == IVITI_EMBED && !l->model->geometry.pixel_table;
+    const bool raw = spec->owner == IVITI_STEM ||
+                     (spec->owner == IVITI_EMBED && !l->model->geometry.pixel_table);
     int32_t values[CHUNK];
     size_t n = 0;
     for (uint64_t done = 0; done < spec->count; done += n) {
@@ -316,6 +323,8 @@ static iviti_norm *norm_of(iviti_model *m, const iviti_tensor_spec *spec)
         return &m->blocks[spec->index].norm2;
     case IVITI_MERGE_NORM:
         return &m->merges[spec->index].norm;
+    case IVITI_PATCHES_NORM:
+        return &m->patches_norm;
     default:
         return &m->norm;
     }

@@ -28,6 +28,7 @@ typedef enum fixture_kind {
     FIXTURE_VIT_DISTILLED, /* two prefix tokens, no width a multiple of 16 */
     FIXTURE_SWIN_TABLE,    /* two stages, shifted windows, table operators */
     FIXTURE_SWIN_SHIFT,    /* Shiftmax of 8 bits, a window of the grid's size in the last stage */
+    FIXTURE_VIT_STEM,      /* three convolutions before the patches, and a head of the patches */
     FIXTURE_KINDS
 } fixture_kind;
 
@@ -100,6 +101,20 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
         g.stage[0] = (iviti_stage){ .depth = 3, .dim = 24, .heads = 3, .hidden = 76 };
         g.preprocess = (iviti_preprocess){ IVITI_FIT_SQUASH, 0, IVITI_BILINEAR };
         break;
+    case FIXTURE_VIT_STEM: /* 24 x 16 pixels; maps of 11 x 7, 12 x 8 and 12 x 8; patches of 2 x 2 of them */
+        g.image_width = 24;
+        g.preprocess.resize = 24;
+        g.convolutions = 3;
+        g.convolution[0] = (iviti_convolution){ .kernel = 4, .stride = 2, .channels = 8 };
+        g.convolution[1] =
+            (iviti_convolution){ .kernel = 4, .stride = 1, .padding = 2, .channels = 20 };
+        g.convolution[2] =
+            (iviti_convolution){ .kernel = 3, .stride = 1, .padding = 1, .channels = 12 };
+        g.pixel_padding[0] = 124;
+        g.pixel_padding[1] = 116;
+        g.pixel_padding[2] = 104;
+        g.token_head = true;
+        break;
     case FIXTURE_SWIN_TABLE:
     case FIXTURE_SWIN_SHIFT:
         g.family = IVITI_SWIN;
@@ -149,8 +164,11 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     const double entry = g->narrow_entry ? FIXTURE_S8 : FIXTURE_STREAM;
     double in = stage->dim;
     switch (s->owner) {
+    case IVITI_STEM:
+        in = iviti_convolution_inputs(g, s->index);
+        return 1.5 * FIXTURE_S8 / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_PIXEL);
     case IVITI_EMBED:
-        in = g->patch * g->patch * 3;
+        in = iviti_embed_inputs(g);
         return entry / (sqrt(in) * FIXTURE_WEIGHT * (g->pixel_table ? FIXTURE_S8 : FIXTURE_PIXEL));
     case IVITI_BLOCK_QKV:
     case IVITI_BLOCK_FC1:
@@ -162,6 +180,7 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
         in = 4 * stage->dim;
         return entry / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
     case IVITI_HEAD:
+    case IVITI_PATCHES_HEAD:
         return 0.25;
     case IVITI_BLOCK_SCORE: /* a standard deviation of 1.5 in natural units */
         return (table ? 1.5 * 24.5 : FIXTURE_S8) / score;
@@ -218,7 +237,8 @@ static inline iviti_dyadic fixture_element(const iviti_geometry *g, const iviti_
         return i == 0
                    ? (iviti_dyadic){ 1 << 30, 30 + (int)(s->owner == IVITI_BLOCK_JOIN2) }
                    : fixture_dyadic(s->owner == IVITI_EMBED_JOIN ? 0.75 : 0.2 * spread, low, high);
-    const double jitter = s->owner == IVITI_HEAD ? 1.0 : spread;
+    const bool logits = s->owner == IVITI_HEAD || s->owner == IVITI_PATCHES_HEAD;
+    const double jitter = logits ? 1.0 : spread;
     return fixture_dyadic(fixture_factor(g, s) * jitter, low, high);
 }
 
@@ -293,8 +313,8 @@ static inline void *fixture_tensor(const iviti_geometry *g, const iviti_tensor_s
     return s8;
 }
 
-/* Raw pixels are 128 in the mean: the bias of the embedding takes that off, as a converter does
- * that folds the mean of the pictures into it. weight and bias of `embed`. */
+/* Raw pixels and the stem's maps are 128 in the mean: the bias of what reads them takes that off, as a
+ * converter does that folds the mean of the pictures into it. weight and bias of a layer. */
 static inline void fixture_centre(const iviti_tensor_spec *weight, const int8_t *values,
                                   int32_t *bias)
 {
@@ -335,13 +355,16 @@ static inline model_writer *fixture_writer(iviti_geometry *g, uint64_t seed)
     const char *const wrong = iviti_geometry_complete(g, text, sizeof text);
     bool good = wrong == NULL && model_writer_open(g, &metadata, &w, &r);
     iviti_tensor_spec spec, weight = { .bytes = 0 };
-    int8_t *kept = NULL; /* the weight of the embedding, until its bias comes */
+    int8_t *kept = NULL; /* a weight that reads u8, until its bias comes */
     for (size_t i = 0; good && iviti_schema_tensor(g, i, &spec); i++) {
         void *const values = fixture_tensor(g, &spec, seed);
-        if (spec.owner == IVITI_EMBED && spec.field == IVITI_FIELD_BIAS && !g->pixel_table)
+        const bool raw =
+            spec.owner == IVITI_STEM || (spec.owner == IVITI_EMBED && !g->pixel_table);
+        if (raw && spec.field == IVITI_FIELD_BIAS)
             fixture_centre(&weight, kept, values);
         good = model_writer_put(w, i, values, (size_t)spec.bytes, &r);
-        if (spec.owner == IVITI_EMBED && spec.field == IVITI_FIELD_WEIGHT) {
+        if (raw && spec.field == IVITI_FIELD_WEIGHT) {
+            free(kept);
             weight = spec;
             kept = values;
         } else {

@@ -244,8 +244,15 @@ static void expect_model(const opened *o)
             assert_int_equal(m->pixel_table[i], element(o, "embed.pixels", "", i) + 128);
     else
         assert_null(m->pixel_table);
-    expect_dense(o, &m->embed, "embed", 0, g->stage[0].dim, g->stage[0].dim,
-                 g->patch * g->patch * 3, g->pixel_table ? 128 : 0);
+    for (uint32_t i = 0; i < g->convolutions; i++) {
+        const uint32_t channels = g->convolution[i].channels;
+        char layer[32];
+        snprintf(layer, sizeof layer, "stem.%u", i);
+        expect_dense(o, &m->stem[i], layer, 0, channels, channels, iviti_convolution_inputs(g, i),
+                     0);
+    }
+    expect_dense(o, &m->embed, "embed", 0, g->stage[0].dim, g->stage[0].dim, iviti_embed_inputs(g),
+                 g->pixel_table ? 128 : 0);
     if (g->family == IVITI_VIT) {
         for (size_t i = 0; i < (size_t)iviti_stage_tokens(g, 0) * g->stage[0].dim; i++)
             assert_int_equal(m->position[i], element(o, "embed.position", "", i));
@@ -269,6 +276,11 @@ static void expect_model(const opened *o)
     }
     expect_norm(o, &m->norm, "norm", g->stage[g->stages - 1].dim);
     expect_dense(o, &m->head, "head", 0, g->classes, g->classes, g->features, 128);
+    if (g->token_head) {
+        expect_norm(o, &m->patches_norm, "patches.norm", g->stage[0].dim);
+        expect_dense(o, &m->patches_head, "patches.head", 0, g->classes, g->classes,
+                     g->stage[0].dim, 128);
+    }
 }
 
 static void test_round_trip(void **state)
@@ -356,7 +368,11 @@ static void test_memory_figure(void **state)
         size_t bytes = lines(sizeof(iviti_model)) + lines(g->depth * sizeof(iviti_block)) +
                        lines((g->stages - 1) * sizeof(iviti_merge)) + lines(4 * g->classes) +
                        lines(g->classes * strlen("class 0.")) + (g->pixel_table ? 768 : 0) +
-                       dense_bytes(g->stage[0].dim, g->patch * g->patch * 3);
+                       dense_bytes(g->stage[0].dim, iviti_embed_inputs(g));
+        for (uint32_t i = 0; i < g->convolutions; i++)
+            bytes += dense_bytes(g->convolution[i].channels, iviti_convolution_inputs(g, i));
+        if (g->token_head)
+            bytes += 3 * lines(4 * g->stage[0].dim) + dense_bytes(g->classes, g->stage[0].dim);
         if (g->family == IVITI_VIT)
             bytes += lines((size_t)2 * iviti_stage_tokens(g, 0) * g->stage[0].dim);
         else

@@ -122,6 +122,31 @@ static void put_activation_bits(model_writer *w)
         put_u32(w, (uint32_t)iviti_activation_bits(&w->geometry, i));
 }
 
+/* One member of all convolutions. */
+static void put_convolutions(model_writer *w, const char *key, size_t member)
+{
+    const iviti_geometry *const g = &w->geometry;
+    put_array_pair(w, key, IVITI_GGUF_U32, g->convolutions);
+    for (uint32_t i = 0; i < g->convolutions; i++) {
+        uint32_t value;
+        memcpy(&value, (const uint8_t *)&g->convolution[i] + member, sizeof value);
+        put_u32(w, value);
+    }
+}
+
+static void put_stem(model_writer *w)
+{
+    if (w->geometry.convolutions == 0)
+        return;
+    put_convolutions(w, "iviti.stem.kernel", offsetof(iviti_convolution, kernel));
+    put_convolutions(w, "iviti.stem.stride", offsetof(iviti_convolution, stride));
+    put_convolutions(w, "iviti.stem.padding", offsetof(iviti_convolution, padding));
+    put_convolutions(w, "iviti.stem.channels", offsetof(iviti_convolution, channels));
+    put_array_pair(w, "iviti.stem.pixel", IVITI_GGUF_U32, 3);
+    for (int i = 0; i < 3; i++)
+        put_u32(w, w->geometry.pixel_padding[i]);
+}
+
 static void put_geometry(model_writer *w, const model_metadata *m)
 {
     static const char *const softmaxes[] = { [IVITI_SOFTMAX_TABLE] = "table-u8",
@@ -141,6 +166,7 @@ static void put_geometry(model_writer *w, const model_metadata *m)
     put_float_pair(w, "iviti.image.std", m->std);
     put_number_pair(w, "iviti.patch", g->patch);
     put_number_pair(w, "iviti.prefix_tokens", g->prefix_tokens);
+    put_stem(w);
 
     put_array_pair(w, "iviti.stage.depth", IVITI_GGUF_U32, g->stages);
     for (uint32_t i = 0; i < g->stages; i++)
@@ -166,6 +192,8 @@ static void put_geometry(model_writer *w, const model_metadata *m)
     put_text_pair(w, "iviti.operators.softmax", softmaxes[g->softmax_kind]);
     put_text_pair(w, "iviti.operators.gelu",
                   g->gelu_kind == IVITI_GELU_SHIFT ? "shiftgelu" : "table");
+    if (g->token_head)
+        put_text_pair(w, "iviti.operators.head", "class+patches");
     put_weight_bits(w);
     put_activation_bits(w);
     put_number_pair(w, "iviti.logits.multiplier", g->logits_multiplier);
