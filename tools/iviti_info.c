@@ -129,6 +129,17 @@ static void print_stages(FILE *file, const iviti_geometry *g)
     }
 }
 
+static void print_stem(FILE *file, const iviti_geometry *g)
+{
+    for (uint32_t i = 0; i < g->convolutions; i++) {
+        const iviti_convolution *const c = &g->convolution[i];
+        fprintf(file, "%s%u x %u to %u channels of %u x %u", i ? ", " : "  stem        ",
+                (unsigned)c->kernel, (unsigned)c->kernel, (unsigned)c->channels,
+                (unsigned)c->width, (unsigned)c->height);
+    }
+    fputs(g->convolutions ? "\n" : "", file);
+}
+
 static void print_picture(FILE *file, const iviti_geometry *g)
 {
     fprintf(file, "  picture     %u x %u, patches of %u x %u; ", (unsigned)g->image_width,
@@ -223,10 +234,11 @@ static void print_summary(FILE *file, const subject *s)
     fprintf(file, "%s\n", path.text);
     fprintf(file, "  network     %s, %u blocks, %.2f million parameters\n", s->info.architecture,
             (unsigned)g->depth, (double)s->info.parameters / 1e6);
+    print_stem(file, g);
     print_stages(file, g);
     print_picture(file, g);
-    fprintf(file, "  classes     %u, from %u features\n", (unsigned)g->classes,
-            (unsigned)g->features);
+    fprintf(file, "  classes     %u, from %u features%s\n", (unsigned)g->classes,
+            (unsigned)g->features, g->token_head ? ", and from the patches" : "");
     fprintf(file, "  operators   norm %s, softmax %s, GELU %s, pixels %s\n", norm_name(g),
             softmax_name(g), gelu_name(g), g->pixel_table ? "table" : "raw");
     fprintf(file, "  integers    8-bit products into 32 bits, 16-bit residual stream\n");
@@ -287,6 +299,24 @@ static void put_geometry(json_out *j, const iviti_geometry *g)
     json_put_end(j);
     json_put_unsigned(j, "patch", g->patch);
     json_put_unsigned(j, "prefix_tokens", g->prefix_tokens);
+    if (g->convolutions > 0) {
+        json_put_array(j, "stem");
+        for (uint32_t i = 0; i < g->convolutions; i++) {
+            const iviti_convolution *const c = &g->convolution[i];
+            json_put_object(j, NULL);
+            json_put_unsigned(j, "kernel", c->kernel);
+            json_put_unsigned(j, "stride", c->stride);
+            json_put_unsigned(j, "padding", c->padding);
+            json_put_unsigned(j, "channels", c->channels);
+            json_put_unsigned(j, "width", c->width);
+            json_put_unsigned(j, "height", c->height);
+            json_put_end(j);
+        }
+        json_put_end(j);
+    }
+    if (g->token_head) {
+        json_put_text(j, "head", "class+patches");
+    }
     json_put_array(j, "stages");
     for (uint32_t i = 0; i < g->stages; i++) {
         const iviti_stage *const stage = &g->stage[i];

@@ -42,7 +42,9 @@ static void products_are_all_the_arithmetic(void **state)
         iviti_model_describe(model, &info);
         products_of(&model->geometry, &list);
         assert_int_equal(products_macs(&list), info.macs);
-        assert_int_equal(list.count, 6 * model->geometry.depth + model->geometry.stages + 1);
+        assert_int_equal(list.count, 6 * model->geometry.depth + model->geometry.stages + 1 +
+                                         model->geometry.convolutions +
+                                         model->geometry.token_head);
         iviti_model_free(model);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A kernel knows its layer by the address of the weights it is given: they are members of the
- * model.
+ * A kernel knows its layer by the constants it is given: norms are members of the model, and the
+ * weights of a dense layer, whole or some of its columns, lie in one place.
  */
 #include "bench/layers.h"
 
@@ -16,6 +16,7 @@
 #include "image/image.h"
 
 static const char *const NAMES[LAYERS] = {
+    [LAYER_STEM] = "stem",
     [LAYER_EMBED] = "embed",
     [LAYER_EMBED_NORM] = "embed_norm",
     [LAYER_NORM1] = "norm1",
@@ -50,20 +51,16 @@ typedef struct member {
 } member;
 
 static const member BLOCK_MEMBERS[] = {
-    { offsetof(iviti_block, norm1), LAYER_NORM1 }, { offsetof(iviti_block, query), LAYER_QKV },
-    { offsetof(iviti_block, key), LAYER_QKV },     { offsetof(iviti_block, value), LAYER_QKV },
-    { offsetof(iviti_block, proj), LAYER_PROJ },   { offsetof(iviti_block, norm2), LAYER_NORM2 },
-    { offsetof(iviti_block, fc1), LAYER_FC1 },     { offsetof(iviti_block, fc2), LAYER_FC2 },
+    { offsetof(iviti_block, norm1), LAYER_NORM1 },
+    { offsetof(iviti_block, norm2), LAYER_NORM2 },
 };
 static const member MERGE_MEMBERS[] = {
     { offsetof(iviti_merge, norm), LAYER_MERGE_NORM },
-    { offsetof(iviti_merge, reduction), LAYER_MERGE },
 };
 static const member MODEL_MEMBERS[] = {
-    { offsetof(iviti_model, embed), LAYER_EMBED },
     { offsetof(iviti_model, embed_norm), LAYER_EMBED_NORM },
     { offsetof(iviti_model, norm), LAYER_NORM },
-    { offsetof(iviti_model, head), LAYER_HEAD },
+    { offsetof(iviti_model, patches_norm), LAYER_NORM },
 };
 
 /* The layer of a member of one of `count` structures of `size` bytes; LAYER_OTHER: of none. */
@@ -82,7 +79,7 @@ static layer find(const void *weights, const void *array, size_t count, size_t s
     return LAYER_OTHER;
 }
 
-static layer layer_of(const void *weights)
+static layer layer_of_norm(const iviti_norm *weights)
 {
     const iviti_model *const m = now.model;
     layer found = find(weights, m->blocks, m->geometry.depth, sizeof(iviti_block), BLOCK_MEMBERS,
@@ -99,18 +96,67 @@ static layer layer_of(const void *weights)
     return found;
 }
 
+/* Whether `part` is `whole` or some of its columns. */
+static bool belongs(const iviti_dense *part, const iviti_dense *whole)
+{
+    const uintptr_t at = (uintptr_t)part->panels - (uintptr_t)whole->panels;
+    return whole->panels != NULL && at < iviti_panel_bytes(whole->out, whole->in);
+}
+
+static layer layer_in_block(const iviti_dense *w, const iviti_block *b)
+{
+    if (belongs(w, &b->query) || belongs(w, &b->key) || belongs(w, &b->value)) {
+        return LAYER_QKV;
+    }
+    if (belongs(w, &b->proj)) {
+        return LAYER_PROJ;
+    }
+    if (belongs(w, &b->fc1)) {
+        return LAYER_FC1;
+    }
+    return belongs(w, &b->fc2) ? LAYER_FC2 : LAYER_OTHER;
+}
+
+static layer layer_of_dense(const iviti_dense *w)
+{
+    const iviti_model *const m = now.model;
+    layer found = LAYER_OTHER;
+
+    if (belongs(w, &m->embed)) {
+        return LAYER_EMBED;
+    }
+    if (belongs(w, &m->head) || belongs(w, &m->patches_head)) {
+        return LAYER_HEAD;
+    }
+    for (uint32_t i = 0; i < m->geometry.convolutions; i++) {
+        if (belongs(w, &m->stem[i])) {
+            return LAYER_STEM;
+        }
+    }
+    for (uint32_t i = 0; i + 1 < m->geometry.stages; i++) {
+        if (belongs(w, &m->merges[i].reduction)) {
+            return LAYER_MERGE;
+        }
+    }
+    for (uint32_t i = 0; i < m->geometry.depth && found == LAYER_OTHER; i++) {
+        found = layer_in_block(w, &m->blocks[i]);
+    }
+    return found;
+}
+
 /* ---- kernels that read the clock ----------------------------------------------------------- */
 
-static void count(layer which, double started, uint64_t macs)
+static void count(layer which, double seconds, uint64_t macs)
 {
-    now.seconds[which] += clock_seconds() - started;
+    now.seconds[which] += seconds;
     now.macs[which] += macs;
     now.calls[which]++;
 }
 
 static void count_dense(const iviti_dense *w, double started, size_t rows)
 {
-    count(layer_of(w), started, (uint64_t)rows * w->in * w->out);
+    const double seconds = clock_seconds() - started;
+    count(layer_of_dense(w), seconds, (uint64_t)rows * w->in * w->out);
 }
 
 static void timed_dense_s8(const iviti_dense *w, const uint8_t *x, size_t x_stride, size_t rows,
@@ -176,7 +222,7 @@ static void timed_attention(const iviti_attention *a, const uint8_t *q, size_t q
 {
     const double started = clock_seconds();
     now.kernels.attention(a, q, q_stride, first, rows, keys, values, y, y_stride, scratch);
-    count(LAYER_ATTENTION, started, (uint64_t)2 * rows * a->tokens * a->head_dim);
+    count(LAYER_ATTENTION, clock_seconds() - started, (uint64_t)2 * rows * a->tokens * a->head_dim);
 }
 
 static void timed_norm_s8(const iviti_norm *n, const int16_t *x, size_t x_stride,
@@ -184,7 +230,7 @@ static void timed_norm_s8(const iviti_norm *n, const int16_t *x, size_t x_stride
 {
     const double started = clock_seconds();
     now.kernels.norm_s8(n, x, x_stride, map, rows, y, y_stride);
-    count(layer_of(n), started, 0);
+    count(layer_of_norm(n), clock_seconds() - started, 0);
 }
 
 static void timed_norm_s16(const iviti_norm *n, const int16_t *x, size_t x_stride,
@@ -192,7 +238,7 @@ static void timed_norm_s16(const iviti_norm *n, const int16_t *x, size_t x_strid
 {
     const double started = clock_seconds();
     now.kernels.norm_s16(n, x, x_stride, map, rows, y, y_stride);
-    count(layer_of(n), started, 0);
+    count(layer_of_norm(n), clock_seconds() - started, 0);
 }
 
 static void timed_shift_gelu(uint8_t *x, size_t stride, size_t rows, size_t width,
@@ -200,7 +246,7 @@ static void timed_shift_gelu(uint8_t *x, size_t stride, size_t rows, size_t widt
 {
     const double started = clock_seconds();
     now.kernels.shift_gelu(x, stride, rows, width, one_over_scale, output);
-    count(LAYER_GELU, started, 0);
+    count(LAYER_GELU, clock_seconds() - started, 0);
 }
 
 static void put_clocks(iviti_session *session)

@@ -11,6 +11,7 @@
 #include "iviti/iviti.h"
 
 typedef enum layer {
+    LAYER_STEM,
     LAYER_EMBED,
     LAYER_EMBED_NORM,
     LAYER_NORM1,

@@ -34,7 +34,11 @@ void products_of(const iviti_geometry *g, product_list *list)
     const iviti_stage *const first = &g->stage[0];
 
     list->count = 0;
-    add_dense(list, first->grid_width * first->grid_height, g->patch * g->patch * 3, first->dim);
+    for (uint32_t i = 0; i < g->convolutions; i++) {
+        const iviti_convolution *const c = &g->convolution[i];
+        add_dense(list, c->width * c->height, iviti_convolution_inputs(g, i), c->channels);
+    }
+    add_dense(list, first->grid_width * first->grid_height, iviti_embed_inputs(g), first->dim);
     for (uint32_t i = 0; i < g->stages; i++) {
         const iviti_stage *const s = &g->stage[i];
         for (uint32_t j = 0; j < s->depth; j++) {
@@ -45,6 +49,9 @@ void products_of(const iviti_geometry *g, product_list *list)
         }
     }
     add_dense(list, 1, g->features, g->classes);
+    if (g->token_head) {
+        add_dense(list, first->grid_width * first->grid_height, first->dim, g->classes);
+    }
 }
 
 uint64_t product_macs(const product *p)

@@ -22,7 +22,7 @@ typedef struct product {
 } product;
 
 /* Six in a block; the patch embedding, the head, and the merges of a swin besides. */
-#define PRODUCTS_MAX (6 * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES + 1)
+#define PRODUCTS_MAX (6 * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES + IVITI_MAX_CONVOLUTIONS + 2)
 
 typedef struct product_list {
     size_t count;
