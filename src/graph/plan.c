@@ -163,7 +163,7 @@ size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch,
     if (g->token_head)
         b.patch_logits =
             take(&p, (uint64_t)threads * (IVITI_PANEL + 1) * g->classes * sizeof(int32_t));
-    b.fit = take(&p, b.fit_bytes);
+    b.fit = take(&p, (uint64_t)threads * b.fit_bytes);
     b.scratch = take(&p, (uint64_t)threads * b.scratch_bytes);
     plan_windows(&p, g, batch, session);
 

@@ -177,6 +177,20 @@ uint8_t *iviti_session_patches(iviti_session *s, size_t picture, size_t first, s
     return patches;
 }
 
+/* From images to buffers.pixels: the threads share the rows. */
+static void fit(void *context, unsigned thread)
+{
+    iviti_session *s = context;
+    const iviti_geometry *g = &s->model->geometry;
+    const iviti_buffers *b = &s->buffers;
+    const iviti_rows rows = iviti_share(s, g->image_height, g->image_height, 1, thread);
+
+    for (size_t i = 0; i < s->pictures; i++)
+        iviti_fit_rows(&g->preprocess, &s->kernels, g->image_width, g->image_height, &s->images[i],
+                       (uint32_t)rows.first, (uint32_t)rows.count, b->pixels + i * pixel_bytes(g),
+                       b->fit + thread * b->fit_bytes);
+}
+
 iviti_status iviti_session_run_batch(iviti_session *session, const iviti_image *images,
                                      size_t count)
 {
@@ -187,16 +201,15 @@ iviti_status iviti_session_run_batch(iviti_session *session, const iviti_image *
                               "count: %zu pictures are more than the session's batch of %zu", count,
                               session->batch);
 
-    const iviti_geometry *g = &session->model->geometry;
-    const iviti_buffers *b = &session->buffers;
     for (size_t i = 0; i < count; i++) { /* before the pixels of the last run give way */
         const iviti_status status = iviti_image_check(&images[i]);
         if (status)
             return status;
     }
-    for (size_t i = 0; i < count; i++)
-        iviti_fit_image(&g->preprocess, g->image_width, g->image_height, &images[i],
-                        b->pixels + i * pixel_bytes(g), b->fit, b->fit_bytes);
+    session->images = images;
+    session->pictures = count;
+    iviti_pool_run(&session->pool, fit, session);
+    session->images = NULL;
     forward(session, count);
     return IVITI_OK;
 }

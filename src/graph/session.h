@@ -50,7 +50,7 @@ typedef struct iviti_buffers {
     uint8_t *features;    /* (batch, features) what enters the head */
     int8_t *features_s8;  /* the same for the caller */
     int32_t *logits;      /* (batch, classes) */
-    void *fit;            /* scratch of resize and crop */
+    uint8_t *fit;         /* (threads, fit_bytes) scratch of resize and crop */
     size_t fit_bytes;
     uint8_t *scratch;     /* (threads, scratch_bytes) */
     size_t scratch_bytes;
@@ -67,6 +67,7 @@ struct iviti_session {
     unsigned threads;
     size_t batch;    /* pictures there is room for */
     size_t pictures; /* of the run at hand, or the last; 0 before the first */
+    const iviti_image *images; /* of the run at hand, while it resizes them */
     iviti_pool pool;
 };
 

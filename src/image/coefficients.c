@@ -36,11 +36,11 @@ static uint32_t support(iviti_interpolation interpolation)
 uint32_t iviti_axis_taps(const iviti_axis *axis, iviti_interpolation interpolation)
 {
     if (axis->in == axis->out)
-        return 1;
+        return 2;
     /* The window is floor(centre + reach + 1/2) - floor(centre - reach + 1/2) samples long. */
     const uint64_t reach2 = (uint64_t)2 * support(interpolation) * larger(axis->in, axis->out);
     const uint64_t taps = (reach2 + axis->out - 1) / axis->out;
-    return taps < axis->in ? (uint32_t)taps : axis->in;
+    return (taps < axis->in ? (uint32_t)taps + 1 : axis->in + 1) & ~1u;
 }
 
 /* The window of output i: every sample whose middle is within reach of the centre. */

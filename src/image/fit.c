@@ -34,7 +34,7 @@ void iviti_fit_place(const iviti_preprocess *preprocess, uint32_t image_width,
 }
 
 /* Bound of one axis' coefficients with the picture's side at most `side`: `count` windows of at
- * most ceil(4 * max(in, out) / out) taps.
+ * most ceil(4 * max(in, out) / out) taps, or one more where that is odd.
  *
  * Where the picture is squashed, out = count. Where it is cropped, the shorter side S becomes
  * exactly T and the longer L becomes floor(T * L / S) >= T * L / S * T / (T + 1), so that in / out
@@ -45,7 +45,7 @@ static uint64_t axis_bound(uint64_t side, uint64_t out, uint64_t count, bool cro
     const uint64_t larger = side > out ? side : out;
     const uint64_t numerator = cropped ? 4 * larger * (out + 1) : 4 * larger;
     const uint64_t denominator = cropped ? out * out : out;
-    return count * (numerator / denominator + 1);
+    return count * (numerator / denominator + 2);
 }
 
 size_t iviti_fit_scratch(const iviti_preprocess *preprocess, uint32_t image_width,
@@ -86,6 +86,19 @@ iviti_status iviti_fit_image(const iviti_preprocess *preprocess, uint32_t image_
     iviti_fit_place(preprocess, image_width, image_height, picture->width, picture->height, &job);
     if (scratch_bytes < iviti_resample_scratch(&job))
         return IVITI_ERROR_BUFFER;
-    iviti_resample_run(&job, picture, out, scratch);
+    iviti_resample_run(&job, &iviti_resample_reference, picture, out, scratch);
     return IVITI_OK;
+}
+
+void iviti_fit_rows(const iviti_preprocess *preprocess, const iviti_kernels *kernels,
+                    uint32_t image_width, uint32_t image_height, const iviti_image *picture,
+                    uint32_t first, uint32_t count, uint8_t *out, void *scratch)
+{
+    iviti_resample job;
+    if (!count)
+        return;
+    iviti_fit_place(preprocess, image_width, image_height, picture->width, picture->height, &job);
+    job.y.first += first;
+    job.y.count = count;
+    iviti_resample_run(&job, kernels, picture, out + (size_t)first * image_width * 3, scratch);
 }

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "iviti/kernels.h"
+#include "kernels/kernel.h"
 #include "model/geometry.h"
 
 #define IVITI_MAX_SIDE    65535u     /* of a picture */
@@ -38,19 +39,11 @@ typedef struct iviti_axis {
     uint32_t count;
 } iviti_axis;
 
-/* The samples that make one output: [first, first + taps). Neither end ever moves backwards. */
-typedef struct iviti_window {
-    uint32_t first;
-    uint32_t taps;
-} iviti_window;
-
-/* No window of this axis has more taps. */
+/* No window of this axis has more taps. Even, so that taps come in pairs. */
 uint32_t iviti_axis_taps(const iviti_axis *axis, iviti_interpolation interpolation);
 
-#define IVITI_COEFFICIENT_BITS 22 /* below the point */
-
 /* windows (count), coefficients (count, iviti_axis_taps) in units of 2^-22; the tails of the rows
- * of coefficients are not written. */
+ * of coefficients are not written. Neither end of a window ever moves backwards. */
 void iviti_axis_coefficients(const iviti_axis *axis, iviti_interpolation interpolation,
                              iviti_window *windows, int32_t *coefficients);
 
@@ -67,8 +60,11 @@ size_t iviti_resample_scratch(const iviti_resample *job);
 
 /* in: a picture that iviti_image_check accepts, of the sizes in `job`; out (y.count, x.count, 3);
  * scratch of iviti_resample_scratch() bytes, of any alignment. */
-void iviti_resample_run(const iviti_resample *job, const iviti_image *in, uint8_t *out,
-                        void *scratch);
+void iviti_resample_run(const iviti_resample *job, const iviti_kernels *kernels,
+                        const iviti_image *in, uint8_t *out, void *scratch);
+
+/* The reference's resample_row and resample_add, and no other operator. */
+extern const iviti_kernels iviti_resample_reference;
 
 /* IVITI_OK, ARGUMENT or IMAGE_SIZE. */
 iviti_status iviti_image_check(const iviti_image *image);
@@ -101,11 +97,17 @@ void iviti_fit_place(const iviti_preprocess *preprocess, uint32_t image_width,
 size_t iviti_fit_scratch(const iviti_preprocess *preprocess, uint32_t image_width,
                          uint32_t image_height);
 
-/* Resizes and crops `picture` to out (image_height, image_width, 3).
+/* Resizes and crops `picture` to out (image_height, image_width, 3) with the reference kernels.
  * Returns IVITI_OK, ARGUMENT, IMAGE_SIZE or BUFFER. */
 iviti_status iviti_fit_image(const iviti_preprocess *preprocess, uint32_t image_width,
                              uint32_t image_height, const iviti_image *picture, uint8_t *out,
                              void *scratch, size_t scratch_bytes);
+
+/* Rows [first, first + count) of that, into the same out, which several threads may fill side by
+ * side, each with a scratch of iviti_fit_scratch() bytes. picture: accepted by iviti_image_check. */
+void iviti_fit_rows(const iviti_preprocess *preprocess, const iviti_kernels *kernels,
+                    uint32_t image_width, uint32_t image_height, const iviti_image *picture,
+                    uint32_t first, uint32_t count, uint8_t *out, void *scratch);
 
 /* ---- patches ----------------------------------------------------------------------------- */
 

@@ -16,7 +16,8 @@
 
 #include <string.h>
 
-#define HALF      (1 << (IVITI_COEFFICIENT_BITS - 1))
+#include "kernels/ref/ref.h"
+
 #define CHANNELS  3u
 #define ROWS      4u /* that the vertical pass holds: 2 * support of the widest filter */
 #define ALIGNMENT 64u
@@ -25,14 +26,19 @@
 typedef struct buffers {
     iviti_window *x_windows; /* (x.count) */
     iviti_window *y_windows; /* (y.count) */
-    int32_t *x_coefficients; /* (x.count, x_taps) */
+    int32_t *x_coefficients; /* (x.count, x_taps), then the same in pairs */
     int32_t *y_coefficients; /* (y.count, y_taps) */
     int32_t *sums;           /* (ROWS, 3 * x.count) */
     uint8_t *rows;           /* (ROWS, 3 * x.count) resized horizontally */
     uint32_t x_taps;
     uint32_t y_taps;
     size_t row; /* 3 * x.count */
+    iviti_row_filter filter;
+    const iviti_kernels *kernels;
 } buffers;
+
+const iviti_kernels iviti_resample_reference = { .resample_row = iviti_resample_row_ref,
+                                                 .resample_add = iviti_resample_add_ref };
 
 static size_t aligned(size_t bytes)
 {
@@ -68,51 +74,48 @@ size_t iviti_resample_scratch(const iviti_resample *job)
     return lay_out(job, NULL, &b) + ALIGNMENT - 1;
 }
 
-static uint8_t clamped(int32_t sum)
+/* The coefficients of the columns, pair by pair in the place where they lie, as the kernel wants
+ * them. Two of s32 and a pair take the same eight bytes. */
+static iviti_row_filter pair_up(const iviti_resample *job, const buffers *b)
 {
-    const int32_t v = sum >> IVITI_COEFFICIENT_BITS;
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    const size_t stride = b->x_taps / 2;
+    iviti_tap_pair *pairs = (iviti_tap_pair *)b->x_coefficients;
+
+    for (uint32_t x = 0; x < job->x.count; x++) {
+        const uint32_t taps = b->x_windows[x].taps;
+        for (uint32_t t = 0; t < b->x_taps; t += 2) {
+            int32_t c[2];
+            memcpy(c, b->x_coefficients + (size_t)x * b->x_taps + t, sizeof c);
+            for (uint32_t i = 0; i < 2; i++)
+                c[i] = t + i < taps ? c[i] : 0;
+            const iviti_tap_pair pair = {
+                { (int16_t)(c[0] & (IVITI_TAP_UNIT - 1)), (int16_t)(c[1] & (IVITI_TAP_UNIT - 1)) },
+                { (int16_t)(c[0] >> IVITI_TAP_BITS), (int16_t)(c[1] >> IVITI_TAP_BITS) },
+            };
+            memcpy(pairs + x * stride + t / 2, &pair, sizeof pair);
+        }
+    }
+    return (iviti_row_filter){ job->x.in, job->x.count, b->x_windows, pairs, stride };
 }
 
 static void resize_row(const iviti_resample *job, const buffers *b, const uint8_t *in, uint8_t *out)
 {
-    if (job->x.in == job->x.out) {
+    if (job->x.in == job->x.out)
         memcpy(out, in + (size_t)CHANNELS * job->x.first, b->row);
-        return;
-    }
-    const int32_t *coefficient = b->x_coefficients;
-    for (uint32_t x = 0; x < job->x.count; x++, coefficient += b->x_taps, out += CHANNELS) {
-        const iviti_window window = b->x_windows[x];
-        const uint8_t *pixel = in + (size_t)CHANNELS * window.first;
-        int32_t red = HALF, green = HALF, blue = HALF;
-        for (uint32_t t = 0; t < window.taps; t++, pixel += CHANNELS) {
-            red += pixel[0] * coefficient[t];
-            green += pixel[1] * coefficient[t];
-            blue += pixel[2] * coefficient[t];
-        }
-        out[0] = clamped(red);
-        out[1] = clamped(green);
-        out[2] = clamped(blue);
-    }
+    else
+        b->kernels->resample_row(&b->filter, in, out);
 }
 
 static void begin_sums(int32_t *restrict sums, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        sums[i] = HALF;
-}
-
-static void add_row(int32_t *restrict sums, const uint8_t *restrict row, int32_t coefficient,
-                    size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        sums[i] += row[i] * coefficient;
+        sums[i] = IVITI_COEFFICIENT_HALF;
 }
 
 static void finish_row(const int32_t *restrict sums, uint8_t *restrict out, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        out[i] = clamped(sums[i]);
+        out[i] = iviti_resampled(sums[i]);
 }
 
 static const uint8_t *row_of(const iviti_image *in, uint32_t y)
@@ -131,8 +134,8 @@ static void shrink(const iviti_resample *job, const buffers *b, const iviti_imag
         for (uint32_t i = finished; i < begun; i++) {
             const uint32_t tap = y - b->y_windows[i].first;
             if (tap < b->y_windows[i].taps)
-                add_row(b->sums + i % ROWS * b->row, b->rows,
-                        b->y_coefficients[(size_t)i * b->y_taps + tap], b->row);
+                b->kernels->resample_add(b->sums + i % ROWS * b->row, b->rows,
+                                         b->y_coefficients[(size_t)i * b->y_taps + tap], b->row);
         }
         for (; finished < begun &&
                b->y_windows[finished].first + b->y_windows[finished].taps == y + 1;
@@ -152,13 +155,14 @@ static void grow(const iviti_resample *job, const buffers *b, const iviti_image 
             resize_row(job, b, row_of(in, next), b->rows + next % ROWS * b->row);
         begin_sums(b->sums, b->row);
         for (uint32_t t = 0; t < window.taps; t++)
-            add_row(b->sums, b->rows + (window.first + t) % ROWS * b->row, coefficient[t], b->row);
+            b->kernels->resample_add(b->sums, b->rows + (window.first + t) % ROWS * b->row,
+                                     coefficient[t], b->row);
         finish_row(b->sums, out + i * b->row, b->row);
     }
 }
 
-void iviti_resample_run(const iviti_resample *job, const iviti_image *in, uint8_t *out,
-                        void *scratch)
+void iviti_resample_run(const iviti_resample *job, const iviti_kernels *kernels,
+                        const iviti_image *in, uint8_t *out, void *scratch)
 {
     buffers b;
     uint8_t *const base = scratch;
@@ -167,6 +171,8 @@ void iviti_resample_run(const iviti_resample *job, const iviti_image *in, uint8_
 
     iviti_axis_coefficients(&job->x, job->interpolation, b.x_windows, b.x_coefficients);
     iviti_axis_coefficients(&job->y, job->interpolation, b.y_windows, b.y_coefficients);
+    b.filter = pair_up(job, &b);
+    b.kernels = kernels;
     if (job->y.in == job->y.out)
         for (uint32_t i = 0; i < job->y.count; i++)
             resize_row(job, &b, row_of(in, job->y.first + i), out + i * b.row);
@@ -226,6 +232,6 @@ iviti_status iviti_resize(const iviti_image *in, iviti_interpolation interpolati
     const iviti_resample job = whole(in->width, in->height, out_width, out_height, interpolation);
     if (!scratch || scratch_bytes < iviti_resample_scratch(&job))
         return IVITI_ERROR_BUFFER;
-    iviti_resample_run(&job, in, out, scratch);
+    iviti_resample_run(&job, &iviti_resample_reference, in, out, scratch);
     return IVITI_OK;
 }

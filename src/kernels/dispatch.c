@@ -26,6 +26,8 @@ void iviti_kernels_select(iviti_kernels *kernels, iviti_isa isa)
         .norm_s16 = iviti_norm_s16_ref,
         .shift_gelu = iviti_shift_gelu_ref,
         .clip_s8 = iviti_clip_s8_ref,
+        .resample_row = iviti_resample_row_ref,
+        .resample_add = iviti_resample_add_ref,
         .crc32c = iviti_crc32c_ref,
     };
 

@@ -117,6 +117,42 @@ typedef struct iviti_head_panels {
     uint32_t tokens;     /* of a window: row r is token r % tokens of window r / tokens */
 } iviti_head_panels;
 
+/* ---- resize ---- */
+
+#define IVITI_COEFFICIENT_BITS 22 /* below the point of a filter's coefficient */
+#define IVITI_COEFFICIENT_HALF (1 << (IVITI_COEFFICIENT_BITS - 1))
+#define IVITI_TAP_BITS         11 /* a coefficient is high * 2^11 + low, low in [0, 2^11) */
+#define IVITI_TAP_UNIT         (1 << IVITI_TAP_BITS)
+
+/* The samples that make one output of a resize: [first, first + taps), taps at least 1. */
+typedef struct iviti_window {
+    uint32_t first;
+    uint32_t taps;
+} iviti_window;
+
+/* Two neighbouring coefficients, in halves that products of s16 can take. */
+typedef struct iviti_tap_pair {
+    int16_t low[2];
+    int16_t high[2]; /* magnitude below 2^12 */
+} iviti_tap_pair;
+
+/* How a row of RGB8 pixels is resized. The magnitudes of a window's coefficients sum to less than
+ * 1.3 * 2^22, so that all sums fit s32. */
+typedef struct iviti_row_filter {
+    uint32_t in;  /* pixels of the whole input row */
+    uint32_t out; /* pixels made */
+    const iviti_window *windows; /* (out), within the input row */
+    const iviti_tap_pair *pairs; /* (out, stride); behind a window's last tap zero */
+    size_t stride;
+} iviti_row_filter;
+
+/* A sum begun at 1/2, rounded down and clamped. */
+static inline uint8_t iviti_resampled(int32_t sum)
+{
+    const int32_t v = sum >> IVITI_COEFFICIENT_BITS;
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
 /* rows, everywhere, is at least 1.
  * x (rows, w->in) u8; all results are those of the formulas on exact integers, with
  * acc[r][o] = bias[o] + sum_k x[r][k] * w[o][k] and f[o] = multiplier[o] / 2^shift[o]. */
@@ -180,6 +216,13 @@ typedef struct iviti_kernels {
      * low <= high. */
     void (*clip_s8)(uint8_t *x, size_t stride, size_t rows, size_t width, uint8_t flip, int8_t low,
                     int8_t high);
+
+    /* out[x][c] = resampled(1/2 + sum_t coefficient[x][t] * in[first[x] + t][c]); in (f->in, 3),
+     * out (f->out, 3) */
+    void (*resample_row)(const iviti_row_filter *f, const uint8_t *in, uint8_t *out);
+
+    /* sums[i] += row[i] * coefficient, which fits s32; count of any size */
+    void (*resample_add)(int32_t *sums, const uint8_t *row, int32_t coefficient, size_t count);
 
     /* CRC-32C (Castagnoli) of `bytes` bytes, continuing from `crc` (0 to begin). */
     uint32_t (*crc32c)(uint32_t crc, const void *data, size_t bytes);

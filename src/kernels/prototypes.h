@@ -45,6 +45,10 @@
 #define IVITI_DECLARE_clip_s8(name)                                                                \
     void name(uint8_t *x, size_t stride, size_t rows, size_t width, uint8_t flip, int8_t low,      \
               int8_t high)
+#define IVITI_DECLARE_resample_row(name)                                                           \
+    void name(const iviti_row_filter *f, const uint8_t *in, uint8_t *out)
+#define IVITI_DECLARE_resample_add(name)                                                           \
+    void name(int32_t *sums, const uint8_t *row, int32_t coefficient, size_t count)
 #define IVITI_DECLARE_crc32c(name) uint32_t name(uint32_t crc, const void *data, size_t bytes)
 
 #define IVITI_KERNEL(op, isa, function) IVITI_DECLARE_##op(function);

@@ -110,6 +110,7 @@ typedef void check_function(test *t);
 
 check_function check_dense_s8, check_dense_table, check_dense_s16, check_dense_s32,
     check_dense_join, check_dense_keys, check_dense_values, check_attention, check_norm_s8,
-    check_norm_s16, check_shift_gelu, check_clip_s8, check_crc32c;
+    check_norm_s16, check_shift_gelu, check_clip_s8,
+    check_resample_row, check_resample_add, check_crc32c;
 
 #endif

@@ -34,6 +34,8 @@ void iviti_shift_gelu_ref(uint8_t *x, size_t stride, size_t rows, size_t width,
                           int32_t one_over_scale, iviti_dyadic output);
 void iviti_clip_s8_ref(uint8_t *x, size_t stride, size_t rows, size_t width, uint8_t flip,
                        int8_t low, int8_t high);
+void iviti_resample_row_ref(const iviti_row_filter *f, const uint8_t *in, uint8_t *out);
+void iviti_resample_add_ref(int32_t *sums, const uint8_t *row, int32_t coefficient, size_t count);
 uint32_t iviti_crc32c_ref(uint32_t crc, const void *data, size_t bytes);
 
 #endif
