@@ -3,10 +3,13 @@
  * iviti-classify: the most likely classes of pictures. Made to be a worker as well: one path in,
  * one line out, in order, flushed at once, never stopped by a bad picture, in constant memory.
  */
+#define _POSIX_C_SOURCE 200809L
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/clock.h"
 #include "common/json_out.h"
@@ -218,6 +221,35 @@ static void classify(work *w, const char *path)
     }
 }
 
+/* Whether reading that path could wait for ever. On the command line a pipe is meant; in a list it is
+ * a mistake that must not stop the others. */
+static bool may_wait(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
+
+static void classify_line(work *w, const lines *line, lines_result got)
+{
+    report bad;
+
+    if (got == LINES_GOOD && line->length > 0 && !may_wait(line->text)) {
+        classify(w, line->text);
+        return;
+    }
+    w->pictures++;
+    if (got == LINES_GOOD && line->length > 0) {
+        (void)report_fail(&bad, "%s: is a pipe or a device, not a file", line->text);
+    } else {
+        (void)report_fail(&bad, "line %llu of standard input %s", (unsigned long long)line->number,
+                          got == LINES_LONG  ? "is longer than a path may be"
+                          : got == LINES_NUL ? "holds a NUL byte"
+                                             : "is empty");
+    }
+    fail_picture(w, line->text, &bad);
+}
+
 /* One path per line of standard input, until it ends or nobody listens. */
 static bool classify_listed(work *w, report *r)
 {
@@ -229,18 +261,7 @@ static bool classify_listed(work *w, report *r)
     }
     lines_start(list, stdin);
     while (!w->broken && (got = lines_next(list)) != LINES_END) {
-        if (got == LINES_GOOD && list->length > 0) {
-            classify(w, list->text);
-        } else {
-            report bad;
-            w->pictures++;
-            (void)report_fail(&bad, "line %llu of standard input %s",
-                              (unsigned long long)list->number,
-                              got == LINES_LONG  ? "is longer than a path may be"
-                              : got == LINES_NUL ? "holds a NUL byte"
-                                                 : "is empty");
-            fail_picture(w, list->text, &bad);
-        }
+        classify_line(w, list, got);
         progress_set(&w->progress, w->pictures);
     }
     const bool good = !ferror(stdin);
@@ -319,7 +340,9 @@ int main(int argc, char **argv)
         .usage = USAGE,
         .description = "Classifies JPEG and PNG pictures of any size with a model made by "
                        "iviti-convert, in integer arithmetic. With - instead of a picture it reads "
-                       "one path per line from standard input. A picture that cannot be read is "
+                       "one path per line from standard input and prints the answer to each before "
+                       "it reads the next; it ends when its input does, or when nobody reads its "
+                       "output any more. A picture that cannot be read is "
                        "reported and the others go on; the exit status is then 1.",
         .operands = OPERANDS,
         .operands_repeat = true,

@@ -22,6 +22,7 @@
 #endif
 
 #include "common/options_pages.h"
+#include "common/streams.h"
 #include "iviti/iviti.h"
 
 #define LONGEST_NAME 64
@@ -101,8 +102,8 @@ int options_failed(const option_program *program, const report *r)
 int options_finish(const option_program *program, int status)
 {
     errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout)) {
-        return status;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || streams_reader_left()) {
+        return status; /* a reader that has seen enough, as head has, is no failure */
     }
     fprintf(stderr, "%s: cannot write to standard output: %s\n", program->name,
             errno != 0 ? strerror(errno) : "an earlier write failed");
@@ -496,6 +497,7 @@ bool options_parse(const option_program *program, int argc, char **argv, option_
     size_t kept = 0;
     int at = 1;
 
+    streams_prepare();
     if (answered(program, argc, argv)) {
         *status = options_finish(program, EXIT_DONE);
         return false;

@@ -101,7 +101,7 @@ typedef struct option_operands {
     char **item; /* into argv */
 } option_operands;
 
-/* Fills the groups' targets and the operands (argv is reordered). False: the program ends with
+/* Prepares the standard streams (streams.h), then fills the groups' targets and the operands (argv is reordered). False: the program ends with
  * *status, since help was printed or the command line was wrong and a sentence is on stderr. */
 bool options_parse(const option_program *program, int argc, char **argv, option_operands *operands,
                    int *status);
@@ -120,7 +120,8 @@ int options_wrong(const option_program *program, const char *format, ...)
 int options_failed(const option_program *program, const report *r);
 
 /* The exit status of a program that has printed everything: `status`, or EXIT_FAILED with a
- * sentence where standard output did not take it all (a full disk must not look like success). */
+ * sentence where standard output did not take it all (a full disk must not look like success). A
+ * reader that has gone took what it wanted: that is no failure. */
 int options_finish(const option_program *program, int status);
 
 /* ---- what every tool takes ------------------------------------------------------------------- */
