@@ -28,6 +28,7 @@ typedef struct settings {
     uint32_t top;
     int isa;
     bool logits;
+    bool lenient;
     common_options common;
 } settings;
 
@@ -46,6 +47,11 @@ static const option_spec OPTIONS[] = {
       .help = "Print integer logits too: beside each class, or with --json those of all classes "
               "in order and the scale that turns them into natural units." },
     OPTION_ISA(settings, isa),
+    { .name = "lenient",
+      .kind = OPTION_FLAG,
+      .offset = offsetof(settings, lenient),
+      .help = "Exit with 0 although some pictures could not be read: for engines that take the "
+              "status for the worker's. The line of each such picture still says why." },
 };
 
 static const char *const USAGE[] = { "[options] MODEL IMAGE...", "[options] MODEL -", NULL };
@@ -297,7 +303,8 @@ static int classify_all(work *w, const option_operands *operands)
                           (unsigned long long)w->failures, (unsigned long long)w->pictures);
         (void)options_failed(w->program, &r);
     }
-    return options_finish(w->program, good && w->failures == 0 ? EXIT_DONE : EXIT_FAILED);
+    return options_finish(w->program, good && (w->failures == 0 || w->settings->lenient) ? EXIT_DONE
+                                                                                           : EXIT_FAILED);
 }
 
 static int run(const option_program *program, const settings *s, const option_operands *operands)

@@ -60,6 +60,11 @@ built() {
 }
 built "$CC -std=c99" c shared_c "$(pkg-config --libs iviti)"
 built "$CXX -std=c++11" cpp shared_cpp "$(pkg-config --libs iviti)"
+for example in "$root"/share/doc/iviti/examples/*.c; do
+    quietly sh -c "$CC '$example' $(pkg-config --cflags --libs iviti) -I/usr/include/stb -lm -pthread -o '$folder/example'"
+done
+LD_LIBRARY_PATH="$libraries" "$folder/example" "$model" "$source/tests/pictures/digit-4.png" \
+    "$source"/tests/pictures/digit-?.png | sed -n 1p | grep -q 'digit-4.png$'
 static=$(pkg-config --libs --static iviti | sed 's/-liviti/-l:libiviti.a/')
 built "$CC -std=c11" c static_c "$static"
 built "$CXX -std=c++17" cpp static_cpp "$static"

@@ -211,6 +211,12 @@ static void bad_pictures_stop_nothing(void **state)
     assert_true(strncmp(people.out, good, strlen(good)) == 0);
     cli_free(&people);
     CLI_FAILS(1, CLI("iviti-classify", model, absent), absent);
+    cli_result lenient = CLI("iviti-classify", "--lenient", "--json", model, absent, good);
+    assert_int_equal(lenient.status, 0);
+    cli_assert_holds(lenient.out, "\"error\"");
+    cli_assert_holds(lenient.err, "1 of 2 pictures");
+    cli_free(&lenient);
+    CLI_FAILS(1, CLI("iviti-classify", "--lenient", absent, good), absent);
     CLI_FAILS(1, CLI("iviti-classify", model, cli_folder), cli_folder);
 }
 

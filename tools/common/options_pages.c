@@ -10,7 +10,13 @@
 #include "iviti/iviti.h"
 
 /* What a value is, to complete it. */
-typedef enum value_kind { VALUE_NONE, VALUE_CHOICE, VALUE_FOLDER, VALUE_FILE, VALUE_OTHER } value_kind;
+typedef enum value_kind {
+    VALUE_NONE,
+    VALUE_CHOICE,
+    VALUE_FOLDER,
+    VALUE_FILE,
+    VALUE_OTHER
+} value_kind;
 
 static const option_spec HELP[] = {
     { .name = "help", .letter = 'h', .kind = OPTION_FLAG, .help = "Print this page." },

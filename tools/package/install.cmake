@@ -31,7 +31,10 @@ install(FILES ${PROJECT_BINARY_DIR}/package/iviti.pc DESTINATION ${CMAKE_INSTALL
 # ---- models and pages ---------------------------------------------------------------------------------
 file(GLOB models models/*.gguf)
 install(FILES ${models} models/README.md DESTINATION ${IVITI_MODELS_DIR})
-install(FILES README.md models/FORMAT.md src/NUMERICS.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md models/FORMAT.md src/NUMERICS.md tools/SCALE.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+file(GLOB examples tools/examples/*.c)
+list(FILTER examples EXCLUDE REGEX "draw_digits") # needs the tools' own code
+install(FILES ${examples} DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 # ---- tools ----------------------------------------------------------------------------------------------
 if(IVITI_BUILD_TOOLS)
