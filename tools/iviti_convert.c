@@ -34,6 +34,7 @@ typedef struct settings {
     uint32_t calib_count;
     const char *labels;
     int weights;
+    int acts;
     int nonlinear;
     int recipe;
 } settings;
@@ -77,6 +78,13 @@ static const option_spec OPTIONS[] = {
       .choices = WEIGHT_CHOICES,
       .help = "Bits of a weight of the blocks (default: 8). The patch embedding and the classifier "
               "keep 8." },
+    { .name = "acts",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(settings, acts),
+      .value = "BITS",
+      .choices = WEIGHT_CHOICES,
+      .help = "Bits of an activation within the blocks (default: 8). Pixels, the residual stream, "
+              "probabilities of attention and the classifier's input keep theirs." },
     { .name = "nonlinear",
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, nonlinear),
@@ -89,7 +97,7 @@ static const option_spec OPTIONS[] = {
       .choices = RECIPE_CHOICES,
       .help = "How constants are chosen: ranges that hold everything that was seen, ranges of least "
               "squared error, or these with weights that make up for one another's rounding "
-              "(default: compensate for weights of fewer than 8 bits, else mse)." },
+              "(default: compensate for weights or activations of fewer than 8 bits, else mse)." },
 };
 
 /* What a conversion holds until the end. */
@@ -122,6 +130,7 @@ static bool quantize(conversion *c, report *r)
         .method = s->recipe == RECIPE_MINMAX ? RANGE_MINMAX : RANGE_MSE,
         .compensate = s->recipe == RECIPE_COMPENSATE,
         .weight_bits = WEIGHT_BITS[s->weights],
+        .activation_bits = WEIGHT_BITS[s->acts],
         .shift_family = s->nonlinear == NONLINEAR_SHIFT,
         .threads = options_threads(&s->common),
         .progress = show_progress,
@@ -145,8 +154,13 @@ static void describe_recipe(const conversion *c, char *text, size_t bytes)
     }
     options_choice_name(NONLINEAR_CHOICES, s->nonlinear, nonlinear, sizeof nonlinear);
     options_choice_name(RECIPE_CHOICES, s->recipe, recipe, sizeof recipe);
-    snprintf(text, bytes, "weights %d, nonlinear %s, recipe %s, %zu calibration pictures, preset %s",
-             WEIGHT_BITS[s->weights], nonlinear, recipe, c->calibration.count, c->network->preset);
+    char activations[32] = "";
+    if (WEIGHT_BITS[s->acts] < 8)
+        snprintf(activations, sizeof activations, "activations %d, ", WEIGHT_BITS[s->acts]);
+    snprintf(text, bytes,
+             "weights %d, %snonlinear %s, recipe %s, %zu calibration pictures, preset %s",
+             WEIGHT_BITS[s->weights], activations, nonlinear, recipe, c->calibration.count,
+             c->network->preset);
 }
 
 static bool write_model(conversion *c, report *r)
@@ -355,7 +369,7 @@ int main(int argc, char **argv)
         return options_wrong(&program, "-o MODEL.gguf is missing: where to write the model");
 
     if (s.recipe == RECIPE_UNSET)
-        s.recipe = WEIGHT_BITS[s.weights] < 8 ? RECIPE_COMPENSATE : RECIPE_MSE;
+        s.recipe = WEIGHT_BITS[s.weights] < 8 || WEIGHT_BITS[s.acts] < 8 ? RECIPE_COMPENSATE : RECIPE_MSE;
     status = EXIT_DONE;
     if (!convert(&c, operands.item[0], &options, &r))
         status = options_failed(&program, &r);

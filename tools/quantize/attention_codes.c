@@ -37,16 +37,18 @@ static void fill_exp_table(int8_t *table)
 
 /* Sum over the channels of one head of the error that coding q and k with these scales causes in
  * q.k, taking the errors as independent of the values. */
-static double score_error(const histogram *hq, const histogram *hk, size_t width, double product,
-                          const double *balance, const double *power_q, const double *power_k)
+static double score_error(const histogram *hq, const histogram *hk, size_t width, int bits,
+                          double product, const double *balance, const double *power_q,
+                          const double *power_k)
 {
     double error = 0;
     for (size_t d = 0; d < width; d++) {
-        const double reach_q = 127 * sqrt(product) * balance[d];
-        const double reach_k = 127 * sqrt(product) / balance[d];
-        error += histogram_error(&hq[d], (range){ -reach_q, reach_q }, 254) * power_k[d];
+        const int steps = code_symmetric_steps(bits);
+        const double reach_q = code_high(bits) * sqrt(product) * balance[d];
+        const double reach_k = code_high(bits) * sqrt(product) / balance[d];
+        error += histogram_error(&hq[d], (range){ -reach_q, reach_q }, steps) * power_k[d];
         error += histogram_error(&hk[d], (range){ hk[d].mean - reach_k, hk[d].mean + reach_k },
-                                 254) *
+                                 steps) *
                  power_q[d];
     }
     return error;
@@ -62,14 +64,18 @@ static double code_scores(quantizer *q, const histogram *hq, const histogram *hk
     if (q->scratch.failed)
         return 1;
 
+    const int steps = code_symmetric_steps(qkv->bits);
+    const double codes = code_high(qkv->bits);
+    const bool few = qkv->bits < 8; /* clip so much that what is clipped matters for the balance */
+    const range_method reaches = few ? q->options->method : RANGE_MINMAX;
     double full = 0;
     for (size_t d = 0; d < width; d++) {
-        const double reach_q = range_symmetric(&hq[d], 0, 254, RANGE_MINMAX);
-        const double reach_k = range_symmetric(&hk[d], hk[d].mean, 254, RANGE_MINMAX);
+        const double reach_q = range_symmetric(&hq[d], 0, steps, reaches);
+        const double reach_k = range_symmetric(&hk[d], hk[d].mean, steps, reaches);
         balance[d] = sqrt(reach_q / reach_k);
         power_q[d] = histogram_power(&hq[d], 0);
         power_k[d] = histogram_power(&hk[d], hk[d].mean);
-        full = fmax(full, reach_q * reach_k / (127.0 * 127.0));
+        full = fmax(full, reach_q * reach_k / (codes * codes));
     }
 
     double best = full;
@@ -77,8 +83,8 @@ static double code_scores(quantizer *q, const histogram *hq, const histogram *hk
         double least = INFINITY;
         for (int i = 0; i < SCALE_CANDIDATES; i++) {
             const double shrink = 1 - (1 - NARROWEST) * i / SCALE_CANDIDATES;
-            const double error =
-                score_error(hq, hk, width, full * shrink * shrink, balance, power_q, power_k);
+            const double error = score_error(hq, hk, width, qkv->bits, full * shrink * shrink,
+                                             balance, power_q, power_k);
             if (error < least) {
                 least = error;
                 best = full * shrink * shrink;
@@ -99,13 +105,15 @@ static double code_scores(quantizer *q, const histogram *hq, const histogram *hk
 static double code_values(quantizer *q, const histogram *hv, const histogram *ho, size_t width,
                           const double *weight, code *qkv, size_t at_v, code *out, size_t at_out)
 {
+    const int steps = code_symmetric_steps(qkv->bits), out_steps = code_symmetric_steps(out->bits);
+    const double codes = (double)code_high(out->bits) / code_high(qkv->bits);
     double low = LARGEST_SHRINK, high = 1;
     for (size_t d = 0; d < width; d++) {
-        const double reach = range_symmetric(&hv[d], hv[d].mean, 254, q->options->method);
-        const double reach_out = range_symmetric(&ho[d], hv[d].mean, 254, RANGE_MINMAX);
+        const double reach = range_symmetric(&hv[d], hv[d].mean, steps, q->options->method);
+        const double reach_out = range_symmetric(&ho[d], hv[d].mean, out_steps, RANGE_MINMAX);
         code_set_symmetric(qkv, at_v + d, hv[d].mean, reach);
-        low = fmin(low, reach / reach_out);
-        high = fmax(high, reach / reach_out);
+        low = fmin(low, codes * reach / reach_out);
+        high = fmax(high, codes * reach / reach_out);
     }
     low = fmax(low, 0.5);
     high = fmin(fmax(high, low), LARGEST_SHRINK);
@@ -115,9 +123,9 @@ static double code_values(quantizer *q, const histogram *hv, const histogram *ho
         const double shrink = low * pow(high / low, (double)i / SHRINK_CANDIDATES);
         double error = 0;
         for (size_t d = 0; d < width; d++) {
-            const double reach = 127 * qkv->scale[at_v + d] / shrink;
+            const double reach = code_high(out->bits) * qkv->scale[at_v + d] / shrink;
             error += weight[d] * histogram_error(&ho[d], (range){ hv[d].mean - reach,
-                                                                  hv[d].mean + reach }, 254);
+                                                                  hv[d].mean + reach }, out_steps);
         }
         if (error < least) {
             least = error;
@@ -315,6 +323,8 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
 
     *qkv = code_new(&q->scratch, 3 * dim);
     *attention = code_new(&q->scratch, dim);
+    qkv->bits = quantizer_bits(q, block, IVITI_ACTIVATION_ATTENTION);
+    attention->bits = quantizer_bits(q, block, IVITI_ACTIVATION_PROJ);
     if (q->scratch.failed || !take_block_constants(q, b, s))
         return report_fail(q->r, "block %u: out of memory", block);
     histogram_columns(seen->qkv, rows, 3 * dim, 3 * dim, h);

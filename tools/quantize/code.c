@@ -8,10 +8,11 @@
 #define FEW_SAMPLES 2048
 #define FEW_MARGIN  0.1
 #define LEAST_RANGE 4.0 /* of the gain: two deviations to either side */
+#define LEAST_NARROW 2.0 /* with fewer than 8 bits, whose best range is narrower */
 
 code code_new(arena *memory, size_t width)
 {
-    code c = { width, ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width),
+    code c = { width, 8, ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width),
                ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width) };
     for (size_t i = 0; i < width && c.scale; i++)
         c.scale[i] = 1;
@@ -20,14 +21,14 @@ code code_new(arena *memory, size_t width)
 
 void code_set_asymmetric(code *c, size_t channel, range r)
 {
-    c->scale[channel] = (r.high - r.low) / 255;
-    c->offset[channel] = r.low + 128 * c->scale[channel];
+    c->scale[channel] = (r.high - r.low) / code_steps(c->bits);
+    c->offset[channel] = r.low - code_low(c->bits) * c->scale[channel];
     c->mean[channel] = c->offset[channel];
 }
 
 void code_set_symmetric(code *c, size_t channel, double centre, double reach)
 {
-    c->scale[channel] = reach / 127;
+    c->scale[channel] = reach / code_high(c->bits);
     c->offset[channel] = centre;
     c->mean[channel] = centre;
 }
@@ -35,7 +36,8 @@ void code_set_symmetric(code *c, size_t channel, double centre, double reach)
 static double integer_of(const code *c, size_t channel, double x)
 {
     const double q = floor((x - c->offset[channel]) / c->scale[channel] + 0.5);
-    return q < -128 ? -128 : q > 127 ? 127 : q;
+    const double low = code_low(c->bits), high = code_high(c->bits);
+    return q < low ? low : q > high ? high : q;
 }
 
 void code_observe(code *c, const float *x, size_t rows)
@@ -61,9 +63,10 @@ void code_integers(const code *c, const float *x, size_t rows, float *out)
 }
 
 code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, const float *gain,
-                      range_method method)
+                      int bits, range_method method)
 {
     code c = code_new(memory, width);
+    c.bits = bits;
     histogram *h = malloc(width * sizeof *h);
     if (!h || memory->failed) {
         memory->failed = true;
@@ -72,12 +75,12 @@ code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, 
     }
     histogram_columns(x, rows, width, width, h);
     for (size_t i = 0; i < width; i++) {
-        range r = range_asymmetric(&h[i], 255, rows < FEW_SAMPLES ? RANGE_MINMAX : method);
+        range r = range_asymmetric(&h[i], code_steps(bits), rows < FEW_SAMPLES ? RANGE_MINMAX : method);
         if (rows < FEW_SAMPLES) {
             const double margin = FEW_MARGIN * (r.high - r.low);
             r = (range){ r.low - margin, r.high + margin };
         }
-        const double missing = LEAST_RANGE * fabs((double)gain[i]) - (r.high - r.low);
+        const double missing = (bits < 8 ? LEAST_NARROW : LEAST_RANGE) * fabs((double)gain[i]) - (r.high - r.low);
         if (missing > 0)
             r = (range){ r.low - missing / 2, r.high + missing / 2 };
         code_set_asymmetric(&c, i, r);

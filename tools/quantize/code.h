@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The 8-bit code of an activation: real value of channel c = scale[c] * code + offset[c]. Scales and
- * offsets of a layer's input fold into its weights and bias exactly, so that every channel may have
- * its own wherever the producer has constants per channel.
+ * The code of an activation, of at most 8 bits: real value of channel c = scale[c] * code + offset[c].
+ * Scales and offsets of a layer's input fold into its weights and bias exactly, so that every channel
+ * may have its own wherever the producer has constants per channel.
  */
 #ifndef CODE_H
 #define CODE_H
@@ -12,19 +12,39 @@
 
 typedef struct code {
     size_t width;
+    int bits;          /* 8, or fewer: codes are -2^(bits-1) to 2^(bits-1) - 1 */
     double *scale;     /* (width) positive */
     double *offset;    /* (width) */
     double *mean;      /* (width) of the real values, as far as observed; at first the offset */
     double *mean_code; /* (width) of their codes; at first 0 */
 } code;
 
-/* All scales 1 and offsets 0. */
+/* 8 bits, all scales 1 and offsets 0. */
 code code_new(arena *memory, size_t width);
 
-/* s8 codes -128..127 over [low, high] of a channel. */
+/* The ends of a code of so many bits, and its steps from end to end, with the
+ * lowest code or, where a range is symmetric, without it. */
+static inline int code_low(int bits)
+{
+    return -(1 << (bits - 1));
+}
+static inline int code_high(int bits)
+{
+    return (1 << (bits - 1)) - 1;
+}
+static inline int code_steps(int bits)
+{
+    return code_high(bits) - code_low(bits);
+}
+static inline int code_symmetric_steps(int bits)
+{
+    return 2 * code_high(bits);
+}
+
+/* All codes over [low, high] of a channel. */
 void code_set_asymmetric(code *c, size_t channel, range r);
 
-/* s8 codes -127..127 over centre +- reach. */
+/* All codes but the lowest over centre +- reach. */
 void code_set_symmetric(code *c, size_t channel, double centre, double reach);
 
 /* Notes the means of x (rows, width) and of its codes, so that the next layer's bias can take back
@@ -38,6 +58,6 @@ void code_integers(const code *c, const float *x, size_t rows, float *out);
  * with these gains, which is one unit of spread per unit of gain over all channels. However little of
  * a channel was seen, its range is at least a fraction of that. */
 code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, const float *gain,
-                      range_method method);
+                      int bits, range_method method);
 
 #endif

@@ -72,7 +72,7 @@ typedef struct gelu_table {
     int8_t entry[256];
 } gelu_table;
 
-static void build(gelu_table *t, double low, double high)
+static void build(gelu_table *t, double low, double high, int bits)
 {
     double least = 0, most = 0;
     t->in_scale = (high - low) / 255;
@@ -82,8 +82,8 @@ static void build(gelu_table *t, double low, double high)
         least = fmin(least, y);
         most = fmax(most, y);
     }
-    t->out_scale = (most - least) / 255;
-    t->out_offset = least + 128 * t->out_scale;
+    t->out_scale = (most - least) / code_steps(bits);
+    t->out_offset = least - code_low(bits) * t->out_scale;
     for (int i = 0; i < 256; i++)
         t->entry[i] =
             (int8_t)floor((gelu(low + i * t->in_scale) - t->out_offset) / t->out_scale + 0.5);
@@ -103,10 +103,10 @@ static double table_error(const gelu_table *t, const inputs *in, const double *e
     return error;
 }
 
-static gelu_table best_table(const inputs *in, range_method method)
+static gelu_table best_table(const inputs *in, int bits, range_method method)
 {
     gelu_table best;
-    build(&best, in->low, in->high);
+    build(&best, in->low, in->high, bits);
     if (method == RANGE_MINMAX)
         return best;
 
@@ -118,7 +118,7 @@ static gelu_table best_table(const inputs *in, range_method method)
         for (int k = 0; k < LOW_TRIES; k++) {
             gelu_table t;
             build(&t, in->low * (1 - 0.8 * k / LOW_TRIES),
-                  in->high * (1 - (1 - NARROWEST) * i / HIGH_TRIES));
+                  in->high * (1 - (1 - NARROWEST) * i / HIGH_TRIES), bits);
             const double error = table_error(&t, in, exact);
             if (error < least) {
                 least = error;
@@ -218,7 +218,7 @@ static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen
         const size_t count = hidden - first < IVITI_GELU_GROUP ? hidden - first : IVITI_GELU_GROUP;
         *seen_inputs = *all;
         collect(seen_inputs, seen->fc1, rows, hidden, order + first, count, weight, 1);
-        const gelu_table t = best_table(seen_inputs, q->options->method);
+        const gelu_table t = best_table(seen_inputs, out->bits, q->options->method);
         memcpy(tables + g * 256, t.entry, 256);
         for (size_t c = first; c < first + count; c++) {
             in->scale[c] = t.in_scale;
@@ -235,7 +235,7 @@ static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen
 #define SHIFT_ROWS 512
 
 /* Squared error of ShiftGELU with input scale 1 / (1.702 n) and its requantised output. */
-static double shift_error(const float *x, size_t rows, size_t width, int n, double out_scale,
+static double shift_error(const float *x, size_t rows, size_t width, int n, double out_scale, int bits,
                           int8_t *coded, int32_t *y)
 {
     const double scale = 1 / (1.702 * n);
@@ -249,7 +249,8 @@ static double shift_error(const float *x, size_t rows, size_t width, int n, doub
         iviti_shift_gelu(coded, width, n, y);
         for (size_t c = 0; c < width; c++) {
             const double v = floor(y[c] * scale / 128 / out_scale + 0.5);
-            const double d = (v < -128 ? -128 : v > 127 ? 127 : v) * out_scale - gelu(row[c]);
+            const double kept = fmax(code_low(bits), fmin(code_high(bits), v));
+            const double d = kept * out_scale - gelu(row[c]);
             error += d * d;
         }
     }
@@ -271,12 +272,15 @@ static bool shift_gelu(quantizer *q, uint32_t block, const network_capture *seen
     histogram_columns(seen->gelu, rows, hidden, hidden, h);
     for (size_t c = 0; c < hidden; c++)
         histogram_merge(all, &h[c], 1);
-    const double out_scale = range_symmetric(all, 0, 254, q->options->method) / 127;
+    const double out_scale =
+        range_symmetric(all, 0, code_symmetric_steps(out->bits), q->options->method) /
+        code_high(out->bits);
 
     int best = 1;
     double least = INFINITY;
     for (int n = 2; n <= 255; n += 1 + n / 8) {
-        const double error = shift_error(seen->fc1, rows, hidden, n, out_scale, coded, y);
+        const double error = shift_error(seen->fc1, rows, hidden, n, out_scale, out->bits, coded,
+                                         y);
         if (error < least) {
             least = error;
             best = n;
@@ -308,6 +312,7 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
     network_linear fc1 = q->source->blocks[block].fc1, fc2 = q->source->blocks[block].fc2;
     const float *gelu_seen = seen->gelu;
     code in = code_new(&q->scratch, hidden), out = code_new(&q->scratch, hidden);
+    out.bits = quantizer_bits(q, block, IVITI_ACTIVATION_FC2);
     char name[48];
 
     if (q->options->shift_family) {

@@ -15,6 +15,12 @@
 
 #define STREAM_MARGIN 1.25 /* between the largest value seen and the end of s16 */
 
+int quantizer_bits(const quantizer *q, uint32_t block, iviti_activation which)
+{
+    const uint32_t stage = network_stage_of(q->source, block);
+    return iviti_activation_bits(&q->out->geometry, iviti_block_activation(block, stage, which));
+}
+
 code quantizer_stream_code(quantizer *q, uint32_t stage)
 {
     code c = code_new(&q->scratch, q->source->geometry.stage[stage].dim);
@@ -228,8 +234,10 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     if (!network_run_block(n, i, q->pictures, q->options->threads, x, &seen, q->r))
         return false;
 
-    const code norm1 = code_per_channel(&q->scratch, seen.norm1, rows, dim, from->norm1.gain, method);
-    const code norm2 = code_per_channel(&q->scratch, seen.norm2, rows, dim, from->norm2.gain, method);
+    const code norm1 = code_per_channel(&q->scratch, seen.norm1, rows, dim, from->norm1.gain,
+                                         quantizer_bits(q, i, IVITI_ACTIVATION_QKV), method);
+    const code norm2 = code_per_channel(&q->scratch, seen.norm2, rows, dim, from->norm2.gain,
+                                         quantizer_bits(q, i, IVITI_ACTIVATION_FC1), method);
     if (!quantize_attention(q, i, &seen, rows, &qkv, &attention))
         return false;
     code_observe(&attention, seen.attention, rows);
@@ -268,7 +276,10 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
     if (!network_run_merge(n, stage, q->pictures, q->options->threads, x, next, normed, q->r))
         return false;
     const code in = code_per_channel(&q->scratch, normed, rows, wide,
-                                     n->merges[stage].norm.gain, q->options->method);
+                                     n->merges[stage].norm.gain,
+                                     iviti_activation_bits(&q->out->geometry,
+                                                           iviti_merge_activation(&n->geometry, stage)),
+                                     q->options->method);
     const network_linear *reduction = &n->merges[stage].reduction;
     if (!q->scratch.failed)
         q->stream_scale[stage + 1] = fmax(q->stream_scale[stage + 1],
@@ -332,7 +343,7 @@ static bool quantize_head(quantizer *q, const float *x)
     if (!network_run_head(n, q->pictures, q->options->threads, x, logits, features, normed, q->r))
         return false;
     const code norm = code_per_channel(&q->scratch, normed, q->pictures * tokens, dim,
-                                       n->norm.gain, q->options->method);
+                                       n->norm.gain, 8, q->options->method);
     if (q->scratch.failed)
         return report_fail(q->r, "head: out of memory");
     if (!quantize_norm(q->memory, "norm", &n->norm, n->epsilon, q->stream_scale[last],
@@ -419,6 +430,8 @@ bool quantize_network(const network *source, const uint8_t *pixels, size_t count
         n->geometry.gelu_kind = options->shift_family ? IVITI_GELU_SHIFT : IVITI_GELU_TABLE;
         for (uint32_t i = 0; i < iviti_weight_layers(g); i++)
             n->geometry.weight_bits[i] = (uint8_t)options->weight_bits;
+        for (uint32_t i = 0; i < iviti_activations(g); i++)
+            n->geometry.activation_bits[i] = (uint8_t)options->activation_bits;
         n->blocks = ARENA_TAKE(&n->memory, integer_block, g->depth);
         n->merges = ARENA_TAKE(&n->memory, integer_merge, g->stages);
         q.rows = ARENA_TAKE(&n->memory, layer_row, 4 * g->depth + g->stages + 2);

@@ -16,6 +16,7 @@ typedef struct quantize_options {
     range_method method;
     bool compensate;   /* weights make up for one another's rounding */
     int weight_bits;   /* of the blocks and merges: 3, 4, 6 or 8 */
+    int activation_bits; /* of the blocks' and merges' activations: 2 to 8 */
     bool shift_family; /* I-ViT's operators instead of tables */
     unsigned threads;
     void (*progress)(void *user, size_t done, size_t of); /* may be NULL */

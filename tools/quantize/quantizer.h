@@ -20,6 +20,9 @@ typedef struct quantizer {
     report *r;
 } quantizer;
 
+/* Bits of an activation of a block. */
+int quantizer_bits(const quantizer *q, uint32_t block, iviti_activation which);
+
 /* A constant scale without offset: the s16 stream. */
 code quantizer_stream_code(quantizer *q, uint32_t stage);
 

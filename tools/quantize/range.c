@@ -6,6 +6,8 @@
 
 #define CANDIDATES 48   /* tried for an end of the range */
 #define NARROWEST  0.25 /* of the full range */
+#define NARROW_STEPS 100 /* codes with fewer steps clip more */
+#define NARROWEST_FEW 0.05
 #define ROUNDS     3    /* of improving one end after the other */
 
 /* A constant still needs a range that its code can divide. */
@@ -132,9 +134,10 @@ double histogram_error(const histogram *h, range r, int steps)
 }
 
 /* The k-th candidate for an end at `full`, moving towards `other`. */
-static double candidate(double full, double other, int k)
+static double candidate(double full, double other, int k, int steps)
 {
-    return full + (other - full) * (1 - NARROWEST) * k / CANDIDATES;
+    const double narrowest = steps < NARROW_STEPS ? NARROWEST_FEW : NARROWEST;
+    return full + (other - full) * (1 - narrowest) * k / CANDIDATES;
 }
 
 range range_asymmetric(const histogram *h, int steps, range_method method)
@@ -148,8 +151,8 @@ range range_asymmetric(const histogram *h, int steps, range_method method)
         double least = code_error(h, &s, best, steps);
         for (int round = 0; round < ROUNDS; round++)
             for (int k = 0; k <= CANDIDATES; k++) {
-                const range tries[2] = { { candidate(full.low, h->mean, k), best.high },
-                                         { best.low, candidate(full.high, h->mean, k) } };
+                const range tries[2] = { { candidate(full.low, h->mean, k, steps), best.high },
+                                         { best.low, candidate(full.high, h->mean, k, steps) } };
                 for (int end = 0; end < 2; end++) {
                     const double error = code_error(h, &s, tries[end], steps);
                     if (error < least) {
@@ -174,7 +177,7 @@ double range_symmetric(const histogram *h, double centre, int steps, range_metho
         sums_of(h, &s);
         double least = INFINITY;
         for (int k = 0; k <= CANDIDATES; k++) {
-            const double reach = candidate(full, 0, k);
+            const double reach = candidate(full, 0, k, steps);
             const double error =
                 code_error(h, &s, (range){ centre - reach, centre + reach }, steps);
             if (error < least) {
