@@ -147,6 +147,7 @@ typedef struct iviti_session_options {
     unsigned threads;          /* 1 to 64; 0: 1. Threads beyond the first belong to the session */
     unsigned batch;            /* pictures that may run together, 1 to 64; 0: 1 */
     iviti_isa isa;             /* at most this instruction set */
+    int attention;             /* record what iviti_session_attention() gives; costs time */
 } iviti_session_options;
 
 /* ---- models --------------------------------------------------------------------------------- */
@@ -189,10 +190,13 @@ typedef struct iviti_model_info {
     uint32_t tokens;            /* tokens entering the first block, prefix tokens included */
     uint32_t prefix_tokens;     /* class and distillation tokens; 0 where tokens are averaged */
     uint64_t parameters;        /* weights, biases and position table entries */
-    uint64_t macs;              /* multiply-accumulates of one dense forward pass */
+    uint64_t macs;              /* multiply-accumulates of one forward pass */
     uint32_t logits_multiplier; /* logit in natural units = integer * multiplier / 2^shift */
     uint32_t logits_shift;
     size_t memory;              /* bytes held by the model */
+    uint32_t grid_width;        /* patches of a row of the picture, and rows of patches */
+    uint32_t grid_height;
+    uint32_t prune_stages;      /* where tokens are left out or merged; 0: nowhere */
 } iviti_model_info;
 
 /* Fills `info`; its strings live as long as the model. */
@@ -283,6 +287,26 @@ IVITI_API iviti_status iviti_session_top(const iviti_session *session, size_t co
 /* The same of picture `picture` of a batch, counted from 0. */
 IVITI_API iviti_status iviti_session_top_of(const iviti_session *session, size_t picture,
                                             size_t count, iviti_class *top, size_t *written);
+
+/* The patches of the first picture that are left after stage `stage` of pruning (counted from 0, below
+ * info.prune_stages): their numbers in the grid, row by row, ascending. A token into which others
+ * were merged stands for its own patch; one fused of all that were left out has no number.
+ * [out] count    how many
+ * Valid until the next run. NULL before the first, or where there is no such stage. */
+IVITI_API const uint32_t *iviti_session_kept(const iviti_session *session, uint32_t stage,
+                                             size_t *count);
+
+/* The same of picture `picture` of a batch, counted from 0. */
+IVITI_API const uint32_t *iviti_session_kept_of(const iviti_session *session, size_t picture,
+                                                uint32_t stage, size_t *count);
+
+/* How much the class token of picture `picture` attends to each patch in block `block`: (grid_height,
+ * grid_width), the mean over all heads in units of 2^-16, where 65535 stands for 1, too. Patches
+ * that were left out before have 0; those merged into one token share its attention equally.
+ * Valid until the next run. NULL before the first, without options.attention, for a model without a
+ * class token, or where there is no such picture or block. */
+IVITI_API const uint16_t *iviti_session_attention(const iviti_session *session, size_t picture,
+                                                  uint32_t block);
 
 #ifdef __cplusplus
 }

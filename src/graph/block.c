@@ -6,34 +6,31 @@
  * Twice: for threads that own rows, and, where rows are fewer than threads could share, for threads
  * that own columns of every layer (iviti_block_finish).
  */
-#include "graph/session.h"
+#include <string.h>
 
-/* Tokens that attend to each other: a Swin window, or all of a ViT. */
-static uint32_t window_tokens(const iviti_session *s, uint32_t stage)
-{
-    return s->windows[stage].count ? s->windows[stage].tokens
-                                   : iviti_stage_tokens(&s->model->geometry, stage);
-}
+#include "graph/session.h"
+#include "kernels/ref/ref.h"
+#include "kernels/requantize.h"
 
 static uint32_t head_dim(const iviti_stage *g)
 {
     return g->dim / g->heads;
 }
 
-static iviti_head_panels keys_of(const iviti_session *s, uint32_t stage, unsigned parity)
+static iviti_head_panels keys_of(const iviti_session *s, const iviti_tokens *t)
 {
-    const iviti_stage *g = &s->model->geometry.stage[stage];
-    const uint32_t tokens = window_tokens(s, stage);
-    return (iviti_head_panels){ s->buffers.keys[parity], iviti_panel_bytes(tokens, head_dim(g)),
-                                g->heads, head_dim(g), tokens };
+    const iviti_stage *g = &s->model->geometry.stage[t->stage];
+    return (iviti_head_panels){ s->buffers.keys[t->parity],
+                                iviti_panel_bytes(t->window, head_dim(g)), g->heads, head_dim(g),
+                                t->window };
 }
 
-static iviti_head_panels values_of(const iviti_session *s, uint32_t stage, unsigned parity)
+static iviti_head_panels values_of(const iviti_session *s, const iviti_tokens *t)
 {
-    const iviti_stage *g = &s->model->geometry.stage[stage];
-    const uint32_t tokens = window_tokens(s, stage);
-    return (iviti_head_panels){ s->buffers.values[parity], iviti_panel_bytes(head_dim(g), tokens),
-                                g->heads, head_dim(g), tokens };
+    const iviti_stage *g = &s->model->geometry.stage[t->stage];
+    return (iviti_head_panels){ s->buffers.values[t->parity],
+                                iviti_panel_bytes(head_dim(g), t->window), g->heads, head_dim(g),
+                                t->window };
 }
 
 /* ---- activations of fewer than 8 bits ------------------------------------------------------- */
@@ -103,126 +100,155 @@ typedef struct source {
     const uint32_t *map;
 } source;
 
-static source stream_rows(const iviti_session *s, uint32_t stage, size_t first, const uint32_t *map)
+static source stream_rows(const iviti_session *s, const iviti_tokens *t, size_t first)
 {
-    const size_t stride = iviti_row_stride(s->model->geometry.stage[stage].dim);
-    return (source){ map ? s->buffers.stream : s->buffers.stream + first * stride, stride,
-                     map ? map + first : NULL };
+    const size_t stride = iviti_row_stride(s->model->geometry.stage[t->stage].dim);
+    return (source){ t->map ? t->stream : t->stream + first * stride, stride,
+                     t->map ? t->map + first : NULL };
 }
 
-void iviti_block_project(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
-                         iviti_rows rows, const uint32_t *window_map)
+void iviti_block_project(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
+                         iviti_rows rows)
 {
     const iviti_kernels *k = &s->kernels;
-    const size_t dim = s->model->geometry.stage[stage].dim, stride = iviti_row_stride(dim);
-    const source in = stream_rows(s, stage, rows.first, window_map);
-    const iviti_head_panels keys = keys_of(s, stage, parity);
-    const iviti_head_panels values = values_of(s, stage, parity);
-    uint8_t *normed = s->buffers.normed + rows.first * stride;
+    const source in = stream_rows(s, t, rows.first);
+    const iviti_head_panels keys = keys_of(s, t), values = values_of(s, t);
+    uint8_t *normed = s->buffers.normed + rows.first * in.stride;
 
     if (!rows.count) /* more threads than rows */
         return;
-    k->norm_s8(&b->norm1, in.stream, in.stride, in.map, rows.count, normed, stride);
-    iviti_clip_rows(s, bits_of(s, b, stage, IVITI_ACTIVATION_QKV), normed, stride, rows.count, dim);
-    k->dense_keys(&b->key, normed, stride, rows.first, rows.count, &keys);
-    k->dense_values(&b->value, normed, stride, rows.first, rows.count, &values);
-    const int bits = bits_of(s, b, stage, IVITI_ACTIVATION_ATTENTION);
+    k->norm_s8(&b->norm1, in.stream, in.stride, in.map, rows.count, normed, in.stride);
+    iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_QKV), normed, in.stride, rows.count,
+                    b->key.in);
+    k->dense_keys(&b->key, normed, in.stride, rows.first, rows.count, &keys);
+    k->dense_values(&b->value, normed, in.stride, rows.first, rows.count, &values);
+    const int bits = bits_of(s, b, t->stage, IVITI_ACTIVATION_ATTENTION);
     if (bits == 8)
         return;
     clip_panels(s, bits, &keys, keys_part, rows);
     clip_panels(s, bits, &values, values_part, rows);
 }
 
-static iviti_attention attention_of(const iviti_block *b, const iviti_geometry *g,
-                                    uint32_t stage, uint32_t tokens, uint32_t head)
+static iviti_attention attention_of(const iviti_session *s, const iviti_block *b,
+                                    const iviti_tokens *t, uint32_t head)
 {
-    const size_t bias_stride = (tokens + 15) / 16 * 16;
+    const iviti_geometry *g = &s->model->geometry;
+    const size_t bias_stride = (t->window + 15) / 16 * 16;
     return (iviti_attention){
         .kind = g->softmax_kind,
-        .head_dim = head_dim(&g->stage[stage]),
-        .tokens = tokens,
+        .head_dim = head_dim(&g->stage[t->stage]),
+        .tokens = t->window,
         .score = b->score[head],
         .exp_table = b->exp_table,
         .exp_shift = b->exp_shift,
         .output = b->output[head],
-        .bias = b->position_bias ? b->position_bias + head * tokens * bias_stride : NULL,
+        .bias = b->position_bias ? b->position_bias + head * t->window * bias_stride : NULL,
         .bias_stride = bias_stride,
         .bias_score = b->bias_score,
     };
 }
 
-/* The rows of one head, window by window. */
-static void attend_head(iviti_session *s, iviti_attention *a, iviti_rows rows, uint32_t head,
-                        const iviti_head_panels *keys, const iviti_head_panels *values,
-                        size_t stride, const uint8_t *region, void *scratch)
+/* A token that stands for several patches is attended to as often as they were: the log of their
+ * number joins the scores of all queries alike. */
+static void weigh_keys(const iviti_session *s, const iviti_block *b, const iviti_tokens *t,
+                       size_t window, uint32_t head, unsigned thread, iviti_attention *a)
 {
+    int32_t *bias = (int32_t *)(void *)(s->buffers.choice + thread * s->buffers.choice_bytes);
+    const uint16_t *size = t->size + window * t->window;
+
+    for (size_t i = 0; i < t->window; i++)
+        bias[i] = (int32_t)iviti_scale((int32_t)s->buffers.log2[size[i]], b->size[head].multiplier,
+                                       b->size[head].shift);
+    a->bias = bias;
+    a->bias_stride = 0;
+}
+
+/* The rows of one head, window by window. */
+static void attend_head(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
+                        iviti_rows rows, uint32_t head, unsigned thread)
+{
+    const iviti_head_panels keys = keys_of(s, t), values = values_of(s, t);
+    const size_t stride = iviti_row_stride(s->model->geometry.stage[t->stage].dim);
+    iviti_attention a = attention_of(s, b, t, head);
     size_t count = 0;
 
     for (size_t row = rows.first; row < rows.first + rows.count; row += count) {
-        const size_t window = row / keys->tokens, token = row % keys->tokens;
+        const size_t window = row / t->window, token = row % t->window;
         const size_t left = rows.first + rows.count - row;
-        const size_t block = window * keys->heads + head;
-        const size_t at = row * stride + head * keys->head_dim;
+        const size_t block = window * keys.heads + head;
+        const size_t at = row * stride + head * keys.head_dim;
 
-        count = keys->tokens - token < left ? keys->tokens - token : left;
-        a->region = region ? region + window * keys->tokens : NULL;
-        s->kernels.attention(a, s->buffers.query + at, stride, token, count,
-                             keys->panels + block * keys->block,
-                             values->panels + block * values->block, s->buffers.attended + at,
-                             stride, scratch);
+        count = t->window - token < left ? t->window - token : left;
+        a.region = t->region ? t->region + window * t->window : NULL;
+        if (t->size)
+            weigh_keys(s, b, t, window, head, thread, &a);
+        s->kernels.attention(&a, s->buffers.query + at, stride, token, count,
+                             keys.panels + block * keys.block,
+                             values.panels + block * values.block, s->buffers.attended + at,
+                             stride, s->buffers.scratch + thread * s->buffers.scratch_bytes);
     }
 }
 
-void iviti_block_attend(iviti_session *s, const iviti_block *b, uint32_t stage, unsigned parity,
-                        iviti_rows rows, const uint8_t *region, const uint32_t *window_map,
-                        unsigned thread)
+void iviti_block_attend(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
+                        iviti_rows rows, unsigned thread)
 {
-    const iviti_geometry *g = &s->model->geometry;
-    const size_t dim = g->stage[stage].dim, stride = iviti_row_stride(dim);
-    const size_t at = rows.first * stride;
-    const source out = stream_rows(s, stage, rows.first, window_map);
-    const iviti_head_panels keys = keys_of(s, stage, parity);
-    const iviti_head_panels values = values_of(s, stage, parity);
-    void *scratch = s->buffers.scratch + thread * s->buffers.scratch_bytes;
+    const source out = stream_rows(s, t, rows.first);
+    const size_t at = rows.first * out.stride;
 
     if (!rows.count)
         return;
-    s->kernels.dense_s8(&b->query, s->buffers.normed + at, stride, rows.count,
-                        s->buffers.query + at, stride);
-    iviti_clip_rows(s, bits_of(s, b, stage, IVITI_ACTIVATION_ATTENTION), s->buffers.query + at, stride,
-                    rows.count, dim);
-    for (uint32_t head = 0; head < keys.heads; head++) {
-        iviti_attention a = attention_of(b, g, stage, keys.tokens, head);
-        attend_head(s, &a, rows, head, &keys, &values, stride, region, scratch);
-    }
-    iviti_clip_rows(s, bits_of(s, b, stage, IVITI_ACTIVATION_PROJ), s->buffers.attended + at, stride,
-                    rows.count, dim);
-    s->kernels.dense_join(&b->proj, &b->join1, s->buffers.attended + at, stride, rows.count,
+    s->kernels.dense_s8(&b->query, s->buffers.normed + at, out.stride, rows.count,
+                        s->buffers.query + at, out.stride);
+    iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_ATTENTION), s->buffers.query + at,
+                    out.stride, rows.count, b->query.out);
+    for (uint32_t head = 0; head < s->model->geometry.stage[t->stage].heads; head++)
+        attend_head(s, b, t, rows, head, thread);
+    iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_PROJ), s->buffers.attended + at,
+                    out.stride, rows.count, b->proj.in);
+    s->kernels.dense_join(&b->proj, &b->join1, s->buffers.attended + at, out.stride, rows.count,
                           out.stream, out.stride, out.map);
 }
 
-void iviti_block_mlp(iviti_session *s, const iviti_block *b, uint32_t stage, iviti_rows rows,
-                     const uint32_t *window_map)
+void iviti_class_attention(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
+                           size_t picture, uint32_t *sums, unsigned thread)
+{
+    const iviti_head_panels keys = keys_of(s, t);
+    const size_t stride = iviti_row_stride(s->model->geometry.stage[t->stage].dim);
+    const uint8_t *query = s->buffers.query + picture * t->window * stride;
+
+    memset(sums, 0, t->window * sizeof *sums);
+    for (uint32_t head = 0; head < keys.heads; head++) {
+        iviti_attention a = attention_of(s, b, t, head);
+        if (t->size)
+            weigh_keys(s, b, t, picture, head, thread, &a);
+        iviti_attention_row_ref(&a, query + head * keys.head_dim, 0,
+                                keys.panels + (picture * keys.heads + head) * keys.block, sums,
+                                s->buffers.scratch + thread * s->buffers.scratch_bytes);
+    }
+}
+
+void iviti_block_mlp(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
+                     iviti_rows rows)
 {
     const iviti_kernels *k = &s->kernels;
     const iviti_geometry *g = &s->model->geometry;
-    const size_t dim = g->stage[stage].dim, hidden_dim = g->stage[stage].hidden;
+    const size_t dim = g->stage[t->stage].dim, hidden_dim = g->stage[t->stage].hidden;
     const size_t stride = iviti_row_stride(dim), hidden_stride = iviti_row_stride(hidden_dim);
-    const source stream = stream_rows(s, stage, rows.first, window_map);
+    const source stream = stream_rows(s, t, rows.first);
     uint8_t *normed = s->buffers.normed + rows.first * stride;
     uint8_t *hidden = s->buffers.hidden + rows.first * hidden_stride;
 
     if (!rows.count)
         return;
     k->norm_s8(&b->norm2, stream.stream, stream.stride, stream.map, rows.count, normed, stride);
-    iviti_clip_rows(s, bits_of(s, b, stage, IVITI_ACTIVATION_FC1), normed, stride, rows.count, dim);
+    iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_FC1), normed, stride, rows.count, dim);
     if (g->gelu_kind == IVITI_GELU_TABLE) { /* whose entries have the bits that they may */
         k->dense_table(&b->fc1, b->gelu_table, normed, stride, rows.count, hidden, hidden_stride);
     } else {
         k->dense_s8(&b->fc1, normed, stride, rows.count, hidden, hidden_stride);
         k->shift_gelu(hidden, hidden_stride, rows.count, hidden_dim, b->gelu_one_over_scale,
                       b->gelu_output);
-        iviti_clip_rows(s, bits_of(s, b, stage, IVITI_ACTIVATION_FC2), hidden, hidden_stride,
+        iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_FC2), hidden, hidden_stride,
                         rows.count, hidden_dim);
     }
     k->dense_join(&b->fc2, &b->join2, hidden, hidden_stride, rows.count, stream.stream,
@@ -284,37 +310,32 @@ static void hidden_columns(iviti_session *s, const iviti_block *b, const uint8_t
     iviti_pool_barrier(&s->pool);
 }
 
-void iviti_block_finish(iviti_session *s, const iviti_block *b, unsigned parity, iviti_rows prefix,
-                        unsigned thread)
+void iviti_block_finish(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
+                        iviti_rows prefix, unsigned thread)
 {
     const iviti_geometry *g = &s->model->geometry;
     const iviti_kernels *k = &s->kernels;
-    const size_t stride = iviti_row_stride(g->stage[0].dim);
     const size_t hidden_stride = iviti_row_stride(g->stage[0].hidden);
-    const source out = stream_rows(s, 0, prefix.first, NULL);
-    const iviti_head_panels keys = keys_of(s, 0, parity), values = values_of(s, 0, parity);
-    const iviti_rows heads = iviti_share(s, keys.heads, keys.heads, 1, thread);
+    const source out = stream_rows(s, t, prefix.first);
+    const size_t stride = out.stride, at = prefix.first * stride;
+    const iviti_rows heads = iviti_share(s, g->stage[0].heads, g->stage[0].heads, 1, thread);
     const iviti_rows queries = iviti_share(s, b->query.out, b->query.out, IVITI_PANEL, thread);
-    uint8_t *normed = s->buffers.normed + prefix.first * stride;
-    uint8_t *query = s->buffers.query + prefix.first * stride;
-    uint8_t *attended = s->buffers.attended + prefix.first * stride;
+    const size_t width = head_dim(&g->stage[0]);
+    uint8_t *normed = s->buffers.normed + at, *attended = s->buffers.attended + at;
     uint8_t *hidden = s->buffers.hidden + prefix.first * hidden_stride;
-    void *scratch = s->buffers.scratch + thread * s->buffers.scratch_bytes;
 
     if (queries.count) {
         const iviti_dense part = iviti_dense_columns(&b->query, queries);
-        k->dense_s8(&part, normed, stride, prefix.count, query + queries.first, stride);
-        iviti_clip_rows(s, bits_of(s, b, 0, IVITI_ACTIVATION_ATTENTION), query + queries.first, stride,
+        uint8_t *query = s->buffers.query + at + queries.first;
+        k->dense_s8(&part, normed, stride, prefix.count, query, stride);
+        iviti_clip_rows(s, bits_of(s, b, 0, IVITI_ACTIVATION_ATTENTION), query, stride,
                         prefix.count, queries.count);
     }
     iviti_pool_barrier(&s->pool);
-    for (size_t head = heads.first; head < heads.first + heads.count; head++) {
-        iviti_attention a = attention_of(b, g, 0, keys.tokens, (uint32_t)head);
-        attend_head(s, &a, prefix, (uint32_t)head, &keys, &values, stride, NULL, scratch);
-    }
-    iviti_clip_rows(s, bits_of(s, b, 0, IVITI_ACTIVATION_PROJ),
-                    attended + heads.first * keys.head_dim, stride, prefix.count,
-                    heads.count * keys.head_dim);
+    for (size_t head = heads.first; head < heads.first + heads.count; head++)
+        attend_head(s, b, t, prefix, (uint32_t)head, thread);
+    iviti_clip_rows(s, bits_of(s, b, 0, IVITI_ACTIVATION_PROJ), attended + heads.first * width, stride,
+                    prefix.count, heads.count * width);
     iviti_pool_barrier(&s->pool);
     join_columns(s, &b->proj, &b->join1, attended, stride, out, prefix, thread);
     if (thread == 0) {

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "graph/session.h"
+#include "graph/prune.h"
 #include "image/image.h"
 
 #define ALIGNMENT 64
@@ -127,7 +127,62 @@ static void plan_stem(plan *p, const iviti_geometry *g, unsigned threads, size_t
     b->windows = take(p, (uint64_t)threads * IVITI_STEM_ROWS * b->window_stride);
 }
 
-size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch,
+/* Merging: keys to compare, and what they are scaled with. */
+static void plan_alike(plan *p, const iviti_geometry *g, size_t batch, iviti_alike *k)
+{
+    const size_t tokens = iviti_stage_tokens(g, 0), head_dim = g->stage[0].dim / g->stage[0].heads;
+
+    k->stride = iviti_row_stride(head_dim);
+    k->a_tokens = (tokens + 1) / 2;
+    k->b_tokens = (tokens / 2 + IVITI_PANEL - 1) / IVITI_PANEL * IVITI_PANEL;
+    k->panel_bytes = iviti_panel_bytes(k->b_tokens, head_dim);
+    k->mean = take(p, batch * tokens * k->stride * sizeof *k->mean);
+    k->a = take(p, batch * k->a_tokens * k->stride);
+    k->b = take(p, batch * k->panel_bytes);
+    k->b_bias = take(p, batch * k->b_tokens * sizeof *k->b_bias);
+    k->multiplier = take(p, k->b_tokens * sizeof *k->multiplier);
+    k->shift = take(p, k->b_tokens * sizeof *k->shift);
+    k->partner = take(p, batch * k->a_tokens * sizeof *k->partner);
+    for (size_t i = 0; p->base && i < k->b_tokens; i++) {
+        k->multiplier[i] = INT32_MAX;
+        k->shift[i] = 32;
+    }
+}
+
+/* What pruning and the record of the class token's attention need. */
+static void plan_pruning(plan *p, const iviti_model *m, unsigned threads, size_t batch, bool record,
+                         iviti_buffers *b)
+{
+    const iviti_geometry *g = &m->geometry;
+    const size_t tokens = iviti_stage_tokens(g, 0), patches = tokens - g->prefix_tokens;
+    const bool merges = g->prune.kind == IVITI_PRUNE_MERGE;
+
+    if (record || g->prune.stages)
+        b->rating = take(p, batch * tokens * sizeof *b->rating);
+    if (record)
+        b->attention = take(p, g->depth * batch * patches * sizeof *b->attention);
+    if (record && merges)
+        b->group = take(p, batch * patches * sizeof *b->group);
+    if (!g->prune.stages)
+        return;
+    for (int i = 0; i < 2; i++) {
+        b->origin[i] = take(p, batch * tokens * sizeof *b->origin[i]);
+        b->size[i] = merges ? take(p, batch * tokens * sizeof *b->size[i]) : NULL;
+    }
+    b->kept = take(p, g->prune.stages * batch * patches * sizeof *b->kept);
+    b->choice_bytes = iviti_choice_bytes(g);
+    b->choice = take(p, threads * b->choice_bytes);
+    if (g->prune.kind == IVITI_PRUNE_PREDICTOR)
+        b->sums = take(p, threads * batch * (g->stage[0].dim / 2) * sizeof *b->sums);
+    if (!merges)
+        return;
+    plan_alike(p, g, batch, &b->alike);
+    b->log2 = take(p, (patches + 1) * sizeof *b->log2);
+    for (uint32_t i = 1; p->base && i <= patches; i++)
+        b->log2[i] = iviti_log2(i);
+}
+
+size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch, bool record,
                   iviti_session *session)
 {
     const iviti_geometry *g = &model->geometry;
@@ -145,7 +200,7 @@ size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch,
                              b.patch_stride);
     plan_stem(&p, g, threads, batch, &b);
     b.stream = take(&p, e.stream);
-    b.next_stream = g->stages > 1 ? take(&p, e.stream) : NULL;
+    b.next_stream = g->stages > 1 || g->prune.stages ? take(&p, e.stream) : NULL;
     b.merged = g->stages > 1 ? take(&p, e.merged) : NULL;
     b.normed = take(&p, e.normed);
     b.query = take(&p, e.normed);
@@ -166,6 +221,8 @@ size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch,
     b.fit = take(&p, (uint64_t)threads * b.fit_bytes);
     b.scratch = take(&p, (uint64_t)threads * b.scratch_bytes);
     plan_windows(&p, g, batch, session);
+    if (g->family == IVITI_VIT)
+        plan_pruning(&p, model, threads, batch, record, &b);
 
     if (session)
         session->buffers = b;

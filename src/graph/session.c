@@ -24,13 +24,20 @@ static unsigned batch_size(const iviti_session_options *options)
     return options->batch ? options->batch : 1;
 }
 
+/* Swin has no class token. */
+static bool records(const iviti_model *model, const iviti_session_options *options)
+{
+    return options->attention && model->geometry.family == IVITI_VIT;
+}
+
 size_t iviti_session_bytes(const iviti_model *model, const iviti_session_options *options)
 {
     if (!options)
         options = &defaults;
     if (!model || thread_count(options) > IVITI_MAX_THREADS || batch_size(options) > MAX_BATCH)
         return 0;
-    return iviti_plan(model, thread_count(options), batch_size(options), NULL);
+    return iviti_plan(model, thread_count(options), batch_size(options), records(model, options),
+                      NULL);
 }
 
 static iviti_status check_options(const iviti_session_options *options)
@@ -77,7 +84,8 @@ iviti_status iviti_session_create_in(void *memory, size_t bytes, const iviti_mod
     s->batch = batch_size(options);
     s->log = options->log;
     iviti_kernels_select(&s->kernels, options->isa);
-    iviti_plan(model, s->threads, s->batch, s);
+    s->record = records(model, options);
+    iviti_plan(model, s->threads, s->batch, s->record, s);
 
     status = iviti_pool_start(&s->pool, s->threads);
     if (status)

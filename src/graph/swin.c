@@ -45,13 +45,17 @@ static void block(iviti_session *s, const iviti_block *b, uint32_t stage, uint32
 {
     const iviti_windows *w = &s->windows[stage];
     const bool shifted = (j & 1) && w->region;
-    const uint32_t *map = w->map[shifted];
+    const iviti_tokens t = { .stage = stage,
+                             .window = w->tokens,
+                             .stream = s->buffers.stream,
+                             .map = w->map[shifted],
+                             .region = shifted ? w->region : NULL };
     const iviti_rows rows =
         iviti_share(s, s->pictures * w->count * w->tokens, w->tokens, w->tokens, thread);
 
-    iviti_block_project(s, b, stage, 0, rows, map);
-    iviti_block_attend(s, b, stage, 0, rows, shifted ? w->region : NULL, map, thread);
-    iviti_block_mlp(s, b, stage, rows, map);
+    iviti_block_project(s, b, &t, rows);
+    iviti_block_attend(s, b, &t, rows, thread);
+    iviti_block_mlp(s, b, &t, rows);
 }
 
 /* Four neighbours become one token of twice the width: (0,0), (1,0), (0,1), (1,1) as (row, column).

@@ -4,10 +4,9 @@
  */
 #include <string.h>
 
-#include "graph/session.h"
+#include "graph/prune.h"
 
-/* Rows of picture `picture` among `rows`, counted within the picture. */
-static iviti_rows rows_of_picture(iviti_rows rows, size_t picture, size_t tokens)
+iviti_rows iviti_rows_of_picture(iviti_rows rows, size_t picture, size_t tokens)
 {
     const size_t begin = picture * tokens, end = begin + tokens, last = rows.first + rows.count;
     const size_t first = rows.first > begin ? rows.first : begin;
@@ -61,16 +60,15 @@ static void add_patches(iviti_session *s, const uint8_t *normed, size_t tokens, 
 }
 
 /* logits = head(norm(prefix tokens)) of every picture; the threads share the classes. */
-static void classify(iviti_session *s, unsigned thread)
+static void classify(iviti_session *s, const iviti_tokens *t, unsigned thread)
 {
     const iviti_model *m = s->model;
     const iviti_geometry *g = &m->geometry;
     const size_t dim = g->stage[0].dim, stride = iviti_row_stride(dim);
-    const size_t tokens = iviti_stage_tokens(g, 0);
     const iviti_rows classes = iviti_share(s, g->classes, g->classes, IVITI_PANEL, thread);
 
     for (size_t picture = thread; picture < s->pictures; picture += s->threads)
-        s->kernels.norm_s8(&m->norm, s->buffers.stream + picture * tokens * stride, stride, NULL,
+        s->kernels.norm_s8(&m->norm, t->stream + picture * t->window * stride, stride, NULL,
                            g->prefix_tokens, s->buffers.features + picture * g->features, dim);
     iviti_pool_barrier(&s->pool);
     if (classes.count) {
@@ -79,55 +77,56 @@ static void classify(iviti_session *s, unsigned thread)
                              s->buffers.logits + classes.first, g->classes);
     }
     for (size_t i = 0; i < s->pictures && g->token_head && classes.count; i++)
-        add_patches(s, s->buffers.normed + i * tokens * stride, tokens, classes, thread,
+        add_patches(s, s->buffers.normed + i * t->window * stride, t->window, classes, thread,
                     s->buffers.logits + i * g->classes + classes.first);
 }
 
 /* The last block and the head. The head reads the prefix tokens alone, so that of each picture no
  * others are computed once keys and values of all are there; a token head reads all. */
-static void finish(iviti_session *s, const iviti_block *b, unsigned parity, iviti_rows rows,
+static void finish(iviti_session *s, const iviti_block *b, const iviti_tokens *t, iviti_rows rows,
                    unsigned thread)
 {
-    const size_t tokens = iviti_stage_tokens(&s->model->geometry, 0);
-
     if (s->model->geometry.token_head) {
         const size_t stride = iviti_row_stride(s->model->geometry.stage[0].dim);
-        iviti_block_attend(s, b, 0, parity, rows, NULL, NULL, thread);
-        iviti_block_mlp(s, b, 0, rows, NULL);
+        iviti_block_attend(s, b, t, rows, thread);
+        iviti_block_mlp(s, b, t, rows);
         if (rows.count)
-            s->kernels.norm_s8(&s->model->patches_norm, s->buffers.stream + rows.first * stride,
-                               stride, NULL, rows.count, s->buffers.normed + rows.first * stride,
-                               stride);
+            s->kernels.norm_s8(&s->model->patches_norm, t->stream + rows.first * stride, stride,
+                               NULL, rows.count, s->buffers.normed + rows.first * stride, stride);
         iviti_pool_barrier(&s->pool);
-        classify(s, thread);
+        classify(s, t, thread);
         return;
     }
     for (size_t picture = 0; picture < s->pictures; picture++) {
-        const iviti_rows prefix = { picture * tokens, s->model->geometry.prefix_tokens };
-        iviti_block_finish(s, b, parity, prefix, thread);
+        const iviti_rows prefix = { picture * t->window, s->model->geometry.prefix_tokens };
+        iviti_block_finish(s, b, t, prefix, thread);
     }
-    classify(s, thread);
+    classify(s, t, thread);
 }
 
 void iviti_vit_forward(void *session, unsigned thread)
 {
     iviti_session *s = session;
     const iviti_model *m = s->model;
-    const size_t tokens = iviti_stage_tokens(&m->geometry, 0);
-    const iviti_rows rows = iviti_share(s, s->pictures * tokens, tokens, IVITI_PANEL, thread);
     const uint32_t last = m->geometry.depth - 1;
+    iviti_tokens t = { .window = iviti_stage_tokens(&m->geometry, 0), .stream = s->buffers.stream };
+    iviti_rows rows = iviti_share(s, s->pictures * t.window, t.window, IVITI_PANEL, thread);
 
     iviti_stem_forward(s, thread);
-    for (size_t picture = rows.first / tokens; picture * tokens < rows.first + rows.count; picture++)
-        embed(s, picture, rows_of_picture(rows, picture, tokens));
-    for (uint32_t i = 0; i < last; i++) {
+    for (size_t p = rows.first / t.window; p * t.window < rows.first + rows.count; p++)
+        embed(s, p, iviti_rows_of_picture(rows, p, t.window));
+    for (uint32_t i = 0; i <= last; i++) {
         const iviti_block *b = &m->blocks[i];
-        iviti_block_project(s, b, 0, i & 1, rows, NULL);
+        t.parity = i & 1;
+        rows = iviti_prune_before(s, i, &t, rows, thread);
+        iviti_block_project(s, b, &t, rows);
         iviti_pool_barrier(&s->pool);
-        iviti_block_attend(s, b, 0, i & 1, rows, NULL, NULL, thread);
-        iviti_block_mlp(s, b, 0, rows, NULL);
+        if (i == last)
+            break;
+        iviti_block_attend(s, b, &t, rows, thread);
+        rows = iviti_prune_within(s, i, &t, rows, thread);
+        iviti_block_mlp(s, b, &t, rows);
     }
-    iviti_block_project(s, &m->blocks[last], 0, last & 1, rows, NULL);
-    iviti_pool_barrier(&s->pool);
-    finish(s, &m->blocks[last], last & 1, rows, thread);
+    finish(s, &m->blocks[last], &t, rows, thread);
+    iviti_record_last(s, &t, thread);
 }

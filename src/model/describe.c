@@ -24,6 +24,36 @@ static uint64_t count_parameters(const iviti_geometry *g)
     return count;
 }
 
+/* What choosing the tokens of a stage of pruning takes, beside attention itself. */
+static uint64_t prune_macs(const iviti_geometry *g, uint32_t k)
+{
+    const uint64_t c = g->stage[0].dim, head_dim = c / g->stage[0].heads;
+    const uint32_t block = g->prune.at[k];
+    const uint64_t before = k > 0 ? iviti_leaving_tokens(g, g->prune.at[k - 1])
+                                  : iviti_stage_tokens(g, 0);
+    const uint64_t entering = iviti_entering_tokens(g, block);
+    switch (g->prune.kind) {
+    case IVITI_PRUNE_PREDICTOR:
+        return (before - g->prefix_tokens) * (c * c + c * c / 4 + c * c / 8 + c / 4) + c * c / 4;
+    case IVITI_PRUNE_CLS:
+        return entering * c;
+    default: /* mean keys, and the products of all pairs */
+        return entering * c * head_dim + (entering - entering / 2) * (entering / 2) * head_dim;
+    }
+}
+
+/* Multiply-accumulates of a block: its attention and its MLP, which may be for fewer tokens. */
+static uint64_t block_macs(const iviti_geometry *g, uint32_t stage, uint32_t block)
+{
+    const iviti_stage *const s = &g->stage[stage];
+    const bool vit = g->family == IVITI_VIT;
+    const uint64_t tokens = vit ? iviti_entering_tokens(g, block) : iviti_stage_tokens(g, stage);
+    const uint64_t leaving = vit ? iviti_leaving_tokens(g, block) : tokens;
+    const uint64_t seen = vit ? tokens : (uint64_t)s->window * s->window;
+    return tokens * (4ull * s->dim * s->dim + 2 * seen * s->dim) +
+           leaving * 2ull * s->dim * s->hidden;
+}
+
 static uint64_t count_macs(const iviti_geometry *g)
 {
     const iviti_stage *const first = &g->stage[0];
@@ -34,16 +64,18 @@ static uint64_t count_macs(const iviti_geometry *g)
         macs += (uint64_t)c->width * c->height * c->channels * iviti_convolution_inputs(g, i);
     }
     if (g->token_head)
-        macs += grid * first->dim * g->classes;
+        macs += (uint64_t)(iviti_leaving_tokens(g, g->depth - 1) - g->prefix_tokens) * first->dim *
+                g->classes;
+    uint32_t block = 0;
     for (uint32_t i = 0; i < g->stages; i++) {
         const iviti_stage *const s = &g->stage[i];
-        const uint64_t tokens = iviti_stage_tokens(g, i);
-        const uint64_t seen = s->window != 0 ? (uint64_t)s->window * s->window : tokens;
-        const uint64_t layers = 4ull * s->dim * s->dim + 2ull * s->dim * s->hidden;
-        macs += s->depth * tokens * (layers + 2 * seen * s->dim);
+        for (uint32_t j = 0; j < s->depth; j++)
+            macs += block_macs(g, i, block++);
         if (i + 1 < g->stages)
-            macs += tokens / 4 * (4ull * s->dim) * (2ull * s->dim);
+            macs += iviti_stage_tokens(g, i) / 4 * (4ull * s->dim) * (2ull * s->dim);
     }
+    for (uint32_t k = 0; k < g->prune.stages; k++)
+        macs += prune_macs(g, k);
     return macs + (uint64_t)g->classes * g->features;
 }
 
@@ -66,6 +98,9 @@ void iviti_model_describe(const iviti_model *model, iviti_model_info *info)
         .logits_multiplier = g->logits_multiplier,
         .logits_shift = g->logits_shift,
         .memory = model->memory,
+        .grid_width = g->stage[0].grid_width,
+        .grid_height = g->stage[0].grid_height,
+        .prune_stages = g->prune.stages,
     };
 }
 

@@ -189,6 +189,86 @@ static bool complete_grid(verdict *v, iviti_geometry *g, uint32_t index, uint32_
     return true;
 }
 
+int iviti_prune_stage(const iviti_geometry *g, uint32_t block)
+{
+    for (uint32_t k = 0; k < g->prune.stages; k++)
+        if (g->prune.at[k] == block)
+            return (int)k;
+    return -1;
+}
+
+/* Tokens after the first `stages` stages of pruning. */
+static uint32_t tokens_after(const iviti_geometry *g, uint32_t stages)
+{
+    if (stages == 0)
+        return iviti_stage_tokens(g, 0);
+    return g->prefix_tokens + g->prune.kept[stages - 1] + (g->prune.fuse != IVITI_FUSE_NONE);
+}
+
+uint32_t iviti_entering_tokens(const iviti_geometry *g, uint32_t block)
+{
+    const bool before = g->prune.kind == IVITI_PRUNE_PREDICTOR;
+    uint32_t stages = 0;
+    while (stages < g->prune.stages && g->prune.at[stages] < block + before)
+        stages++;
+    return tokens_after(g, stages);
+}
+
+uint32_t iviti_leaving_tokens(const iviti_geometry *g, uint32_t block)
+{
+    uint32_t stages = 0;
+    while (stages < g->prune.stages && g->prune.at[stages] <= block)
+        stages++;
+    return tokens_after(g, stages);
+}
+
+/* One stage: its block, and the tokens it leaves of those that enter. */
+static bool check_prune_stage(verdict *v, const iviti_geometry *g, uint32_t k)
+{
+    const iviti_prune *const p = &g->prune;
+    const uint32_t entering = tokens_after(g, k) - g->prefix_tokens;
+    /* what the last block leaves out after its attention is not read by anybody */
+    const uint32_t blocks = g->depth - (p->kind != IVITI_PRUNE_PREDICTOR);
+    if (p->at[k] >= blocks)
+        return fail(v, IVITI_ERROR_CORRUPT,
+                    "iviti.prune.at[%u] is %u; of %u blocks the first %u can be pruned", k, p->at[k],
+                    g->depth, blocks);
+    if (k > 0 && p->at[k] <= p->at[k - 1])
+        return fail(v, IVITI_ERROR_CORRUPT, "iviti.prune.at[%u] is %u; it must be above %u", k,
+                    p->at[k], p->at[k - 1]);
+    const uint32_t least = p->kind == IVITI_PRUNE_MERGE ? entering - entering / 2 : 1;
+    const uint32_t most = p->kind == IVITI_PRUNE_PREDICTOR ? entering : entering - 1;
+    if (p->kept[k] < least || p->kept[k] > most)
+        return fail(v, IVITI_ERROR_CORRUPT,
+                    "iviti.prune.kept[%u] is %u; of %u patch tokens it must be %u to %u", k,
+                    p->kept[k], entering, least, most);
+    return true;
+}
+
+static bool check_prune(verdict *v, const iviti_geometry *g)
+{
+    const iviti_prune *const p = &g->prune;
+    if (p->kind == IVITI_PRUNE_NONE)
+        return (p->stages == 0 && p->fuse == IVITI_FUSE_NONE) ||
+               fail(v, IVITI_ERROR_CORRUPT, "iviti.prune.%s has no meaning without iviti.prune.kind",
+                    p->stages == 0 ? "fuse" : "at");
+    if (p->kind != IVITI_PRUNE_PREDICTOR && p->kind != IVITI_PRUNE_CLS &&
+        p->kind != IVITI_PRUNE_MERGE)
+        return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.prune.kind is %d, which is not known",
+                    (int)p->kind);
+    if (g->family != IVITI_VIT)
+        return fail(v, IVITI_ERROR_CORRUPT, "iviti.prune.kind has no meaning but with a vit");
+    if (p->fuse != IVITI_FUSE_NONE && p->kind != IVITI_PRUNE_CLS)
+        return fail(v, IVITI_ERROR_CORRUPT,
+                    "iviti.prune.fuse has no meaning but with iviti.prune.kind 'cls'");
+    if (!in_limit(v, "the number of elements of iviti.prune.at", p->stages, g->depth))
+        return false;
+    for (uint32_t k = 0; k < p->stages; k++)
+        if (!check_prune_stage(v, g, k))
+            return false;
+    return true;
+}
+
 static bool complete(verdict *v, iviti_geometry *g)
 {
     if (!check_family(v, g) || !check_image(v, g) || !complete_stem(v, g))
@@ -205,7 +285,7 @@ static bool complete(verdict *v, iviti_geometry *g)
                     g->depth, IVITI_MAX_BLOCKS);
     const uint32_t dim = g->stage[g->stages - 1].dim;
     g->features = g->family == IVITI_VIT ? g->prefix_tokens * dim : dim;
-    return true;
+    return check_prune(v, g);
 }
 
 const char *iviti_geometry_check(iviti_geometry *g, iviti_status *status, char *text,
@@ -258,6 +338,9 @@ static bool check_file(verdict *v, const iviti_geometry *g)
         return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.operators.gelu is %d, which is not known",
                     (int)g->gelu_kind);
 
+    if (g->prune.kind == IVITI_PRUNE_MERGE && g->softmax_kind != IVITI_SOFTMAX_TABLE)
+        return fail(v, IVITI_ERROR_UNSUPPORTED,
+                    "iviti.prune.kind is 'merge', which needs iviti.operators.softmax 'table-u8'");
     if (g->narrow_entry && g->family != IVITI_SWIN)
         return fail(v, IVITI_ERROR_CORRUPT, "iviti.operators.entry has no meaning but with a swin");
 

@@ -54,6 +54,29 @@ typedef struct iviti_preprocess {
     iviti_interpolation interpolation;
 } iviti_preprocess;
 
+/* How a ViT goes on with fewer tokens. */
+typedef enum iviti_prune_kind {
+    IVITI_PRUNE_NONE,
+    IVITI_PRUNE_PREDICTOR, /* DynamicViT: before a block, patches by the score of a small network */
+    IVITI_PRUNE_CLS,       /* EViT: in a block, patches by the class token's attention to them */
+    IVITI_PRUNE_MERGE      /* ToMe: in a block, the most alike tokens become one, pair by pair */
+} iviti_prune_kind;
+
+/* EViT: what becomes of the patches that are not kept. */
+typedef enum iviti_fuse {
+    IVITI_FUSE_NONE, /* they are dropped */
+    IVITI_FUSE_MEAN, /* one token more: their mean, weighted by the class token's attention */
+    IVITI_FUSE_SUM   /* the same without the division by the weights' sum, as published */
+} iviti_fuse;
+
+typedef struct iviti_prune {
+    iviti_prune_kind kind;
+    iviti_fuse fuse;
+    uint32_t stages;                 /* at most one for each block */
+    uint32_t at[IVITI_MAX_BLOCKS];   /* the block of each stage, ascending */
+    uint32_t kept[IVITI_MAX_BLOCKS]; /* patch tokens it leaves, the fused one not counted */
+} iviti_prune;
+
 typedef struct iviti_stage {
     uint32_t depth;
     uint32_t dim;
@@ -98,6 +121,7 @@ typedef struct iviti_geometry {
     iviti_norm_kind norm_kind;       /* every LayerNorm of the file */
     iviti_softmax_kind softmax_kind;
     iviti_gelu_kind gelu_kind;
+    iviti_prune prune;               /* ViT only */
     iviti_preprocess preprocess;
     uint8_t weight_bits[IVITI_MAX_WEIGHTS]; /* 3, 4, 6 or 8 for each dense layer of the blocks and
                                                merges, in the order of the file; 0 is 8, too */
@@ -191,5 +215,13 @@ static inline uint32_t iviti_stage_tokens(const iviti_geometry *g, uint32_t stag
 {
     return g->prefix_tokens + g->stage[stage].grid_width * g->stage[stage].grid_height;
 }
+
+/* The stage of pruning that belongs to a block, or -1. */
+int iviti_prune_stage(const iviti_geometry *g, uint32_t block);
+
+/* Tokens of a picture that a block of a ViT computes attention for, and those that go through its MLP
+ * and on to the next; prefix tokens included. */
+uint32_t iviti_entering_tokens(const iviti_geometry *g, uint32_t block);
+uint32_t iviti_leaving_tokens(const iviti_geometry *g, uint32_t block);
 
 #endif

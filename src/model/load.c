@@ -44,7 +44,7 @@ static void keep_sentence(void *user, iviti_status status, const char *message)
 
 /* The parts of a model besides its tensors, in the order in which they lie. */
 typedef struct model_parts {
-    uint64_t model, blocks, merges, label_offsets, labels;
+    uint64_t model, blocks, merges, predictors, mean_keys, label_offsets, labels;
     uint64_t total; /* with the tensors */
 } model_parts;
 
@@ -55,10 +55,14 @@ static bool measure(const iviti_metadata *m, model_parts *p)
     p->model = sizeof(iviti_model);
     p->blocks = g->depth * sizeof(iviti_block);
     p->merges = (g->stages - 1) * sizeof(iviti_merge);
+    p->predictors =
+        g->prune.kind == IVITI_PRUNE_PREDICTOR ? g->prune.stages * sizeof(iviti_predictor) : 0;
+    p->mean_keys = g->prune.kind == IVITI_PRUNE_MERGE ? g->prune.stages * sizeof(iviti_dense) : 0;
     p->label_offsets = labels ? g->classes * sizeof(uint32_t) : 0;
     p->labels = m->labels_bytes;
 
-    const uint64_t parts[] = { p->model, p->blocks, p->merges, p->label_offsets, p->labels };
+    const uint64_t parts[] = { p->model,     p->blocks,        p->merges, p->predictors,
+                               p->mean_keys, p->label_offsets, p->labels };
     if (!iviti_tensors_memory(g, &p->total))
         return false;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
@@ -117,6 +121,8 @@ static iviti_status allocate_model(workspace *w, const iviti_load_options *optio
                         .memory = bytes + IVITI_ALIGNMENT };
     m->blocks = iviti_arena_take(&arena, p.blocks);
     m->merges = iviti_arena_take(&arena, p.merges);
+    m->predictors = iviti_arena_take(&arena, p.predictors);
+    m->mean_keys = iviti_arena_take(&arena, p.mean_keys);
     memset(m->blocks, 0, (size_t)p.blocks);
     if (p.merges > 0)
         memset(m->merges, 0, (size_t)p.merges);

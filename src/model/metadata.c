@@ -47,6 +47,10 @@ typedef enum key {
     KEY_HEAD,
     KEY_WEIGHT_BITS,
     KEY_ACTIVATION_BITS,
+    KEY_PRUNE_KIND,
+    KEY_PRUNE_AT,
+    KEY_PRUNE_KEPT,
+    KEY_PRUNE_FUSE,
     KEY_LOGITS_MULTIPLIER,
     KEY_LOGITS_SHIFT,
     KEY_LABELS,
@@ -57,7 +61,7 @@ typedef enum key {
     KEYS
 } key;
 
-enum { OPTIONAL, REQUIRED, WITH_CROP, WITH_SWIN };
+enum { OPTIONAL, REQUIRED, WITH_CROP, WITH_SWIN, WITH_PRUNING };
 
 static const struct {
     const char *name;
@@ -98,6 +102,10 @@ static const struct {
     [KEY_HEAD] = { "iviti.operators.head", IVITI_GGUF_STRING, false, OPTIONAL },
     [KEY_WEIGHT_BITS] = { "iviti.weights.bits", IVITI_GGUF_U32, true, OPTIONAL },
     [KEY_ACTIVATION_BITS] = { "iviti.activations.bits", IVITI_GGUF_U32, true, OPTIONAL },
+    [KEY_PRUNE_KIND] = { "iviti.prune.kind", IVITI_GGUF_STRING, false, OPTIONAL },
+    [KEY_PRUNE_AT] = { "iviti.prune.at", IVITI_GGUF_U32, true, WITH_PRUNING },
+    [KEY_PRUNE_KEPT] = { "iviti.prune.kept", IVITI_GGUF_U32, true, WITH_PRUNING },
+    [KEY_PRUNE_FUSE] = { "iviti.prune.fuse", IVITI_GGUF_STRING, false, OPTIONAL },
     [KEY_LOGITS_MULTIPLIER] = { "iviti.logits.multiplier", IVITI_GGUF_U32, false, REQUIRED },
     [KEY_LOGITS_SHIFT] = { "iviti.logits.shift", IVITI_GGUF_U32, false, REQUIRED },
     [KEY_LABELS] = { "iviti.labels", IVITI_GGUF_STRING, true, OPTIONAL },
@@ -115,7 +123,7 @@ typedef struct collector {
     uint64_t labels;
     uint64_t weights; /* elements of iviti.weights.bits */
     uint64_t activations; /* elements of iviti.activations.bits */
-    uint64_t stages[KEYS]; /* elements of the stage arrays and of the stem's */
+    uint64_t stages[KEYS]; /* elements of the stage arrays, of the stem's and of pruning's */
     uint64_t unknown;      /* offset of the first iviti. key that is none; 0: no such key */
     size_t unknown_bytes;
 } collector;
@@ -154,10 +162,20 @@ static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pa
         [IVITI_GELU_TABLE] = "table", [IVITI_GELU_SHIFT] = "shiftgelu"
     };
     static const char *const heads[] = { "class", "class+patches" };
+    static const char *const prunes[] = { "predictor", "cls", "merge" };
+    static const char *const fuses[] = { "mean", "sum" };
     iviti_geometry *const g = &c->result->geometry;
     int chosen = 0;
     iviti_status status;
     switch (id) {
+    case KEY_PRUNE_KIND:
+        status = choose(c, pair, prunes, 3, &chosen);
+        g->prune.kind = (iviti_prune_kind)(chosen + 1);
+        return status;
+    case KEY_PRUNE_FUSE:
+        status = choose(c, pair, fuses, 2, &chosen);
+        g->prune.fuse = (iviti_fuse)(chosen + 1);
+        return status;
     case KEY_FAMILY:
         status = choose(c, pair, families, 2, &chosen);
         g->family = (iviti_family)chosen;
@@ -278,6 +296,20 @@ static iviti_status store_activation_bits(collector *c, const iviti_gguf_pair *p
                         "iviti.activations.bits[%zu] is %" PRIu32 "; it must be 2 to 8", i, bits);
         c->result->geometry.activation_bits[i] = (uint8_t)bits;
     }
+    return IVITI_OK;
+}
+
+static iviti_status store_pruning(collector *c, key id, const iviti_gguf_pair *pair)
+{
+    iviti_prune *const p = &c->result->geometry.prune;
+    uint32_t *const to = id == KEY_PRUNE_AT ? p->at : p->kept;
+    if (pair->count == 0 || pair->count > IVITI_MAX_BLOCKS)
+        return FAIL(c, pair->count == 0 ? IVITI_ERROR_CORRUPT : IVITI_ERROR_LIMIT,
+                    "%s has %" PRIu64 " elements; it must have 1 to %d", keys_known[id].name,
+                    pair->count, IVITI_MAX_BLOCKS);
+    c->stages[id] = pair->count;
+    for (size_t i = 0; i < pair->count; i++)
+        to[i] = iviti_get_u32(pair->data + 4 * i);
     return IVITI_OK;
 }
 
@@ -417,6 +449,9 @@ static iviti_status store(collector *c, key id, const iviti_gguf_pair *pair)
         return store_weight_bits(c, pair);
     case KEY_ACTIVATION_BITS:
         return store_activation_bits(c, pair);
+    case KEY_PRUNE_AT:
+    case KEY_PRUNE_KEPT:
+        return store_pruning(c, id, pair);
     case KEY_IMAGE_MEAN:
     case KEY_IMAGE_STD:
         return check_floats(c, id, pair);
@@ -517,16 +552,23 @@ static iviti_status check_presence(const collector *c)
     const iviti_geometry *const g = &c->result->geometry;
     const bool crop = g->preprocess.fit == IVITI_FIT_CROP;
     const bool swin = g->family == IVITI_SWIN;
+    const bool prunes = c->seen[KEY_PRUNE_KIND];
     for (int id = 0; id < KEYS; id++) {
         const int need = keys_known[id].need;
-        const bool wanted =
-            need == REQUIRED || (need == WITH_CROP && crop) || (need == WITH_SWIN && swin);
+        const bool wanted = need == REQUIRED || (need == WITH_CROP && crop) ||
+                            (need == WITH_SWIN && swin) || (need == WITH_PRUNING && prunes);
         if (wanted && !c->seen[id])
             return FAIL(c, IVITI_ERROR_CORRUPT, "%s is missing", keys_known[id].name);
         if (!wanted && need != OPTIONAL && c->seen[id])
-            return FAIL(c, IVITI_ERROR_CORRUPT, "%s has no meaning with %s", keys_known[id].name,
-                        need == WITH_CROP ? "iviti.image.fit 'squash'" : "iviti.family 'vit'");
+            return FAIL(c, IVITI_ERROR_CORRUPT, "%s has no meaning %s", keys_known[id].name,
+                        need == WITH_CROP   ? "with iviti.image.fit 'squash'"
+                        : need == WITH_SWIN ? "with iviti.family 'vit'"
+                                            : "without iviti.prune.kind");
     }
+    if (c->stages[KEY_PRUNE_AT] != c->stages[KEY_PRUNE_KEPT])
+        return FAIL(c, IVITI_ERROR_CORRUPT,
+                    "iviti.prune.kept has %" PRIu64 " elements but iviti.prune.at %" PRIu64,
+                    c->stages[KEY_PRUNE_KEPT], c->stages[KEY_PRUNE_AT]);
     for (int id = KEY_STAGE_DIM; id <= KEY_STAGE_HIDDEN; id++)
         if (c->stages[id] != c->stages[KEY_STAGE_DEPTH])
             return FAIL(c, IVITI_ERROR_CORRUPT,
@@ -550,6 +592,7 @@ static iviti_status read_pairs(iviti_reader *r, uint32_t *keys, iviti_metadata *
     iviti_geometry *const g = &m->geometry;
     g->stages = (uint32_t)c.stages[KEY_STAGE_DEPTH];
     g->convolutions = (uint32_t)c.stages[KEY_STEM_KERNEL];
+    g->prune.stages = (uint32_t)c.stages[KEY_PRUNE_AT];
     char text[200];
     if (iviti_geometry_check(g, &status, text, sizeof text) != NULL ||
         iviti_geometry_check_file(g, &status, text, sizeof text) != NULL)

@@ -27,7 +27,22 @@ typedef struct iviti_block {
     iviti_dyadic gelu_output;      /* ShiftGELU */
     iviti_dense fc2;
     iviti_join join2;
+    const iviti_dyadic *size;      /* merged tokens: (heads) 2^-16 octaves to what q.k is in */
 } iviti_block;
+
+/* DynamicViT: rates the patches of a stage of pruning (graph/predictor.c). */
+typedef struct iviti_predictor {
+    iviti_norm norm;
+    iviti_dense in;             /* (dim, dim), then a table */
+    const uint8_t *in_table;
+    const iviti_dyadic *mean;   /* (dim / 2) from the sum over patches to s8: channels dim / 2 and on */
+    const int8_t *global;       /* (dim / 2, dim / 2) of these means, to the accumulators of local */
+    iviti_dense local;          /* (dim / 2, dim / 2) of the other half of the channels */
+    const uint8_t *local_table;
+    iviti_dense out;            /* (dim / 4, dim / 2) */
+    const uint8_t *out_table;
+    const int8_t *score;        /* (dim / 4) */
+} iviti_predictor;
 
 typedef struct iviti_merge { /* Swin, between stages */
     iviti_norm norm;         /* over 4 * dim */
@@ -49,6 +64,8 @@ struct iviti_model {
     iviti_norm embed_norm;         /* Swin: over the s16 patch rows, to the s16 stream */
     iviti_block *blocks;           /* (geometry.depth) */
     iviti_merge *merges;           /* (stages - 1) */
+    iviti_predictor *predictors;   /* DynamicViT: (stages of pruning) */
+    iviti_dense *mean_keys;        /* merging: (stages of pruning) the mean of the heads' keys, s16 */
     iviti_norm norm;
     const iviti_dyadic *pool;      /* Swin: (dim) factor from the sum over tokens to s8 */
     iviti_dense head;              /* in = features */

@@ -55,6 +55,18 @@ static const owner_entry owners[IVITI_OWNERS] = {
     [IVITI_HEAD] = { "head", IVITI_DENSE, 32, 62 },
     [IVITI_PATCHES_NORM] = { "patches.norm", IVITI_NORM, 25, 62 },
     [IVITI_PATCHES_HEAD] = { "patches.head", IVITI_DENSE, 32, 62 },
+    [IVITI_PREDICTOR_NORM] = { "norm", IVITI_NORM, 25, 62 },
+    [IVITI_PREDICTOR_IN] = { "in", IVITI_DENSE, 32, 62 },
+    [IVITI_PREDICTOR_IN_TABLE] = { "in.table", IVITI_ARRAY, 0, 0 },
+    [IVITI_PREDICTOR_MEAN] = { "mean", IVITI_DYADIC, 1, 62 },
+    [IVITI_PREDICTOR_GLOBAL] = { "global", IVITI_ARRAY, 0, 0 },
+    [IVITI_PREDICTOR_LOCAL] = { "local", IVITI_DENSE, 32, 62 },
+    [IVITI_PREDICTOR_LOCAL_TABLE] = { "local.table", IVITI_ARRAY, 0, 0 },
+    [IVITI_PREDICTOR_OUT] = { "out", IVITI_DENSE, 32, 62 },
+    [IVITI_PREDICTOR_OUT_TABLE] = { "out.table", IVITI_ARRAY, 0, 0 },
+    [IVITI_PREDICTOR_SCORE] = { "score", IVITI_ARRAY, 0, 0 },
+    [IVITI_MERGING_KEY] = { "key", IVITI_DENSE, 32, 62 },
+    [IVITI_MERGING_SIZE] = { "merging.size", IVITI_DYADIC, 27, 62 },
 };
 
 static const char *const field_names[] = {
@@ -108,8 +120,11 @@ static bool exists(const iviti_geometry *g, iviti_owner owner)
     case IVITI_PATCHES_NORM:
     case IVITI_PATCHES_HEAD:
         return g->token_head;
+    case IVITI_MERGING_KEY:
+    case IVITI_MERGING_SIZE:
+        return g->prune.kind == IVITI_PRUNE_MERGE;
     default:
-        return true;
+        return owner < IVITI_PREDICTOR_NORM || g->prune.kind == IVITI_PRUNE_PREDICTOR;
     }
 }
 
@@ -185,6 +200,20 @@ static void layer_size(const iviti_geometry *g, const iviti_tensor_spec *s, uint
         break;
     case IVITI_PATCHES_HEAD:
         *out = g->classes;
+        break;
+    case IVITI_PREDICTOR_MEAN:
+    case IVITI_PREDICTOR_LOCAL:
+        *out = *in = stage->dim / 2;
+        break;
+    case IVITI_PREDICTOR_OUT:
+        *out = stage->dim / 4;
+        *in = stage->dim / 2;
+        break;
+    case IVITI_MERGING_KEY:
+        *out = stage->dim / stage->heads;
+        break;
+    case IVITI_MERGING_SIZE:
+        *out = g->depth * stage->heads;
         break;
     default:
         *out = stage->dim;
@@ -280,6 +309,35 @@ static void set_code_range(const iviti_geometry *g, iviti_tensor_spec *s)
     set_range(s, -(1 << (bits - 1)), (1 << (bits - 1)) - 1);
 }
 
+static uint32_t gelu_groups(uint32_t channels)
+{
+    return (channels + IVITI_GELU_GROUP - 1) / IVITI_GELU_GROUP;
+}
+
+static void fill_predictor_array(const iviti_geometry *g, iviti_tensor_spec *s)
+{
+    const uint32_t dim = g->stage[0].dim;
+    set_range(s, -128, 127);
+    switch (s->owner) {
+    case IVITI_PREDICTOR_IN_TABLE:
+        set_shape(s, IVITI_TYPE_I8, gelu_groups(dim), 256);
+        return;
+    case IVITI_PREDICTOR_LOCAL_TABLE:
+        set_shape(s, IVITI_TYPE_I8, gelu_groups(dim / 2), 256);
+        return;
+    case IVITI_PREDICTOR_OUT_TABLE:
+        set_shape(s, IVITI_TYPE_I8, gelu_groups(dim / 4), 256);
+        return;
+    case IVITI_PREDICTOR_GLOBAL:
+        set_shape(s, IVITI_TYPE_I8, dim / 2, dim / 2);
+        break;
+    default: /* score */
+        set_shape(s, IVITI_TYPE_I8, dim / 4, 0);
+        break;
+    }
+    set_range(s, -127, 127);
+}
+
 static void fill_array(const iviti_geometry *g, iviti_tensor_spec *s)
 {
     const iviti_stage *const stage = &g->stage[s->stage];
@@ -302,7 +360,7 @@ static void fill_array(const iviti_geometry *g, iviti_tensor_spec *s)
         set_range(s, -POSITION_BIAS, POSITION_BIAS);
         break;
     case IVITI_BLOCK_GELU_TABLE:
-        set_shape(s, IVITI_TYPE_I8, (stage->hidden + IVITI_GELU_GROUP - 1) / IVITI_GELU_GROUP, 256);
+        set_shape(s, IVITI_TYPE_I8, gelu_groups(stage->hidden), 256);
         set_code_range(g, s);
         break;
     default: /* attention.scale and gelu.scale */
@@ -329,7 +387,9 @@ static bool fill(const iviti_geometry *g, iviti_owner first, size_t position, iv
     s->field = kinds[s->kind].field[position];
     s->bits = 0;
     s->inputs = 0;
-    if (s->kind == IVITI_ARRAY)
+    if (s->kind == IVITI_ARRAY && s->owner > IVITI_PATCHES_HEAD)
+        fill_predictor_array(g, s);
+    else if (s->kind == IVITI_ARRAY)
         fill_array(g, s);
     else
         fill_layer_tensor(g, s);
@@ -346,6 +406,10 @@ static bool fill(const iviti_geometry *g, iviti_owner first, size_t position, iv
         snprintf(s->name, sizeof s->name, "merge.%u.%s%s", s->index, name, field);
     else if (owner == IVITI_STEM)
         snprintf(s->name, sizeof s->name, "stem.%u%s", s->index, field);
+    else if (owner >= IVITI_PREDICTOR_NORM && owner <= IVITI_PREDICTOR_SCORE)
+        snprintf(s->name, sizeof s->name, "predictor.%u.%s%s", s->index, name, field);
+    else if (owner == IVITI_MERGING_KEY)
+        snprintf(s->name, sizeof s->name, "merging.%u.%s%s", s->index, name, field);
     else
         snprintf(s->name, sizeof s->name, "%s%s", name, field);
     return true;
@@ -357,7 +421,9 @@ size_t iviti_schema_count(const iviti_geometry *g)
            count_section(g, IVITI_EMBED_PIXELS, IVITI_EMBED_NORM) +
            g->depth * count_section(g, IVITI_BLOCK_NORM1, IVITI_BLOCK_JOIN2) +
            (g->stages - 1) * count_section(g, IVITI_MERGE_NORM, IVITI_MERGE_REDUCTION) +
-           count_section(g, IVITI_FINAL_NORM, IVITI_PATCHES_HEAD);
+           count_section(g, IVITI_FINAL_NORM, IVITI_PATCHES_HEAD) +
+           g->prune.stages * count_section(g, IVITI_PREDICTOR_NORM, IVITI_MERGING_KEY) +
+           count_section(g, IVITI_MERGING_SIZE, IVITI_MERGING_SIZE);
 }
 
 bool iviti_schema_tensor(const iviti_geometry *g, size_t index, iviti_tensor_spec *spec)
@@ -396,7 +462,17 @@ bool iviti_schema_tensor(const iviti_geometry *g, size_t index, iviti_tensor_spe
         }
     }
     spec->index = 0;
-    return fill(g, IVITI_FINAL_NORM, index, spec);
+    const size_t last = count_section(g, IVITI_FINAL_NORM, IVITI_PATCHES_HEAD);
+    if (index < last)
+        return fill(g, IVITI_FINAL_NORM, index, spec);
+    index -= last;
+
+    const size_t pruning = count_section(g, IVITI_PREDICTOR_NORM, IVITI_MERGING_KEY);
+    if (index < g->prune.stages * pruning) {
+        spec->index = (uint32_t)(index / pruning);
+        return fill(g, IVITI_PREDICTOR_NORM, index % pruning, spec);
+    }
+    return fill(g, IVITI_MERGING_SIZE, index - g->prune.stages * pruning, spec);
 }
 
 bool iviti_schema_data_bytes(const iviti_geometry *g, uint64_t *bytes)

@@ -62,6 +62,18 @@ typedef enum iviti_owner {
     IVITI_HEAD,
     IVITI_PATCHES_NORM,
     IVITI_PATCHES_HEAD,
+    IVITI_PREDICTOR_NORM, /* predictor.k. from here */
+    IVITI_PREDICTOR_IN,
+    IVITI_PREDICTOR_IN_TABLE,
+    IVITI_PREDICTOR_MEAN,
+    IVITI_PREDICTOR_GLOBAL,
+    IVITI_PREDICTOR_LOCAL,
+    IVITI_PREDICTOR_LOCAL_TABLE,
+    IVITI_PREDICTOR_OUT,
+    IVITI_PREDICTOR_OUT_TABLE,
+    IVITI_PREDICTOR_SCORE, /* to here */
+    IVITI_MERGING_KEY,     /* merging.k. */
+    IVITI_MERGING_SIZE,
     IVITI_OWNERS
 } iviti_owner;
 
@@ -95,7 +107,7 @@ typedef struct iviti_tensor_spec {
     iviti_field field;
     uint32_t bits;   /* of an element of a weight; else 0 */
     uint32_t inputs; /* of a weight: elements of a row once it is unpacked, shape[1] where bits is 8 */
-    uint32_t index; /* block through all stages, convolution, or stage of a merge, or 0 */
+    uint32_t index; /* block through all stages, convolution, or stage of a merge or of pruning, or 0 */
     uint32_t stage;
     int32_t low, high; /* every element lies in [low, high], every byte where it holds packed
                           weights. Besides: the multipliers of a norm are

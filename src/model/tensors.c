@@ -194,6 +194,18 @@ static void set_dense(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
     case IVITI_PATCHES_HEAD:
         target[0] = &m->patches_head;
         break;
+    case IVITI_PREDICTOR_IN:
+        target[0] = &m->predictors[spec->index].in;
+        break;
+    case IVITI_PREDICTOR_LOCAL:
+        target[0] = &m->predictors[spec->index].local;
+        break;
+    case IVITI_PREDICTOR_OUT:
+        target[0] = &m->predictors[spec->index].out;
+        break;
+    case IVITI_MERGING_KEY:
+        target[0] = &m->mean_keys[spec->index];
+        break;
     default:
         target[0] = &m->head;
         break;
@@ -260,13 +272,26 @@ static iviti_status load_weight(iviti_tensor_loader *l, const iviti_tensor_spec 
     return IVITI_OK;
 }
 
+/* The most that is added to the bias of an output at run time: predictors' means, each at most 128. */
+static int64_t added_bias(const iviti_tensor_loader *l, const iviti_tensor_spec *spec, uint32_t row)
+{
+    int64_t sum = 0;
+    if (spec->owner != IVITI_PREDICTOR_LOCAL)
+        return 0;
+    const int8_t *const weight = l->model->predictors[spec->index].global + (size_t)row * l->in;
+    for (uint32_t k = 0; k < l->in; k++)
+        sum += weight[k] < 0 ? -weight[k] : weight[k];
+    return 128 * sum;
+}
+
 /* Whether every partial sum of the output fits 32 bits, src/NUMERICS.md section 2; `bias` is the
- * one that the kernels start from. The sum of magnitudes is only worked out where the width alone
- * does not tell. */
-static bool accumulator_fits(const iviti_dense_part *p, uint32_t row, uint32_t in, int64_t bias)
+ * one that the kernels start from, `added` what may join it. The sum of magnitudes is only worked out
+ * where the width alone does not tell. */
+static bool accumulator_fits(const iviti_dense_part *p, uint32_t row, uint32_t in, int64_t bias,
+                             int64_t added)
 {
     const int64_t limit = INT32_MAX;
-    const int64_t magnitude = bias < 0 ? -bias : bias;
+    const int64_t magnitude = (bias < 0 ? -bias : bias) + added;
     if ((int64_t)in * INT8_MAX * MAX_ACTIVATION + magnitude < limit)
         return true;
     return (int64_t)iviti_panel_magnitude(p->panels, row, in) * MAX_ACTIVATION + magnitude < limit;
@@ -293,7 +318,7 @@ static iviti_status load_dense_values(iviti_tensor_loader *l, const iviti_tensor
                 p->shift[row] = values[i];
             } else {
                 const int64_t bias = values[i] - (raw ? 0 : INT64_C(128) * p->bias[row]);
-                if (!accumulator_fits(p, row, l->in, bias))
+                if (!accumulator_fits(p, row, l->in, bias, added_bias(l, spec, row)))
                     return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
                                           "%s[%" PRIu32 "] is %" PRId32 "; with its weights the "
                                           "accumulator could reach the limit of 2147483647",
@@ -325,6 +350,8 @@ static iviti_norm *norm_of(iviti_model *m, const iviti_tensor_spec *spec)
         return &m->merges[spec->index].norm;
     case IVITI_PATCHES_NORM:
         return &m->patches_norm;
+    case IVITI_PREDICTOR_NORM:
+        return &m->predictors[spec->index].norm;
     default:
         return &m->norm;
     }
@@ -393,7 +420,8 @@ static iviti_dyadic *place_factors(iviti_tensor_loader *l, const iviti_tensor_sp
 {
     iviti_block *const block = l->model->blocks + spec->index;
     const bool vector = spec->owner == IVITI_BLOCK_SCORE || spec->owner == IVITI_BLOCK_OUTPUT ||
-                        spec->owner == IVITI_POOL;
+                        spec->owner == IVITI_POOL || spec->owner == IVITI_PREDICTOR_MEAN ||
+                        spec->owner == IVITI_MERGING_SIZE;
     if (!vector)
         return l->pair;
     iviti_dyadic *const factors =
@@ -402,6 +430,11 @@ static iviti_dyadic *place_factors(iviti_tensor_loader *l, const iviti_tensor_sp
         block->score = factors;
     else if (spec->owner == IVITI_BLOCK_OUTPUT)
         block->output = factors;
+    else if (spec->owner == IVITI_PREDICTOR_MEAN)
+        l->model->predictors[spec->index].mean = factors;
+    else if (spec->owner == IVITI_MERGING_SIZE)
+        for (uint32_t i = 0; i < l->model->geometry.depth; i++)
+            l->model->blocks[i].size = factors + (size_t)i * l->model->geometry.stage[0].heads;
     else
         l->model->pool = factors;
     return factors;
@@ -563,8 +596,34 @@ static iviti_status load_offset_table(iviti_tensor_loader *l, const iviti_tensor
     return read_u8(l, spec, 128, table);
 }
 
+/* Tables of s8 as offset binary, weights as they are. */
+static iviti_status load_predictor_array(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    iviti_predictor *const p = &l->model->predictors[spec->index];
+    uint8_t *const bytes = iviti_arena_take(&l->arena, spec->bytes);
+    switch (spec->owner) {
+    case IVITI_PREDICTOR_IN_TABLE:
+        p->in_table = bytes;
+        return read_u8(l, spec, 128, bytes);
+    case IVITI_PREDICTOR_LOCAL_TABLE:
+        p->local_table = bytes;
+        return read_u8(l, spec, 128, bytes);
+    case IVITI_PREDICTOR_OUT_TABLE:
+        p->out_table = bytes;
+        return read_u8(l, spec, 128, bytes);
+    case IVITI_PREDICTOR_GLOBAL:
+        p->global = (const int8_t *)bytes;
+        return read_u8(l, spec, 0, bytes);
+    default:
+        p->score = (const int8_t *)bytes;
+        return read_u8(l, spec, 0, bytes);
+    }
+}
+
 static iviti_status load_array(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
+    if (spec->owner > IVITI_PATCHES_HEAD)
+        return load_predictor_array(l, spec);
     switch (spec->owner) {
     case IVITI_EMBED_POSITION:
         return load_position(l, spec);

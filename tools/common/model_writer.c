@@ -147,6 +147,29 @@ static void put_stem(model_writer *w)
         put_u32(w, w->geometry.pixel_padding[i]);
 }
 
+static void put_numbers_pair(model_writer *w, const char *key, const uint32_t *values, uint64_t count)
+{
+    put_array_pair(w, key, IVITI_GGUF_U32, count);
+    for (uint64_t i = 0; i < count; i++)
+        put_u32(w, values[i]);
+}
+
+/* Only where tokens are pruned. */
+static void put_pruning(model_writer *w)
+{
+    static const char *const kinds[] = { [IVITI_PRUNE_PREDICTOR] = "predictor",
+                                         [IVITI_PRUNE_CLS] = "cls",
+                                         [IVITI_PRUNE_MERGE] = "merge" };
+    const iviti_prune *const p = &w->geometry.prune;
+    if (p->kind == IVITI_PRUNE_NONE)
+        return;
+    put_text_pair(w, "iviti.prune.kind", kinds[p->kind]);
+    put_numbers_pair(w, "iviti.prune.at", p->at, p->stages);
+    put_numbers_pair(w, "iviti.prune.kept", p->kept, p->stages);
+    if (p->fuse != IVITI_FUSE_NONE)
+        put_text_pair(w, "iviti.prune.fuse", p->fuse == IVITI_FUSE_MEAN ? "mean" : "sum");
+}
+
 static void put_geometry(model_writer *w, const model_metadata *m)
 {
     static const char *const softmaxes[] = { [IVITI_SOFTMAX_TABLE] = "table-u8",
@@ -196,6 +219,7 @@ static void put_geometry(model_writer *w, const model_metadata *m)
         put_text_pair(w, "iviti.operators.head", "class+patches");
     put_weight_bits(w);
     put_activation_bits(w);
+    put_pruning(w);
     put_number_pair(w, "iviti.logits.multiplier", g->logits_multiplier);
     put_number_pair(w, "iviti.logits.shift", g->logits_shift);
 }

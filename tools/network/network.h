@@ -34,6 +34,17 @@ typedef struct network_merge {
     network_linear reduction; /* (2C, 4C) */
 } network_merge;
 
+/* DynamicViT: scores the patch tokens x (.., C) of a stage of geometry.prune:
+ * h = gelu(in(norm(x))); the second half of its channels is averaged over the tokens; then
+ * out[2](gelu(out[1](gelu(out[0]([first half, mean of second half])))), of which output 0 says keep. */
+typedef struct network_predictor {
+    network_norm norm;     /* (C), with an epsilon of its own */
+    network_linear in;     /* (C, C) */
+    network_linear out[3]; /* (C/2, C), (C/4, C/2), (2, C/4) */
+} network_predictor;
+
+#define NETWORK_PREDICTOR_EPSILON 1e-5
+
 typedef struct network {
     iviti_geometry geometry; /* complete, with preprocess; operators are left to the quantiser */
     char dialect[48];        /* "timm", "huggingface", ... for people */
@@ -49,6 +60,7 @@ typedef struct network {
     network_norm embed_norm; /* Swin, or NULL pointers */
     network_block *blocks;   /* (depth) */
     network_merge *merges;   /* (stages - 1) */
+    network_predictor *predictors; /* (geometry.prune.stages) of DynamicViT; else NULL */
     network_norm norm;
     network_linear head; /* (classes, features): two heads of a distilled DeiT side by side,
                             each halved */

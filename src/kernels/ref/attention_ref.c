@@ -2,6 +2,8 @@
  *
  * Attention of one head over one window, a query row at a time: scores, softmax, values.
  */
+#include <string.h>
+
 #include "kernels/ref/ref.h"
 #include "kernels/requantize.h"
 #include "model/geometry.h"
@@ -12,16 +14,18 @@ static bool hidden_from(const iviti_attention *a, size_t query, size_t key)
     return a->region && a->region[query] != a->region[key];
 }
 
-/* q.k of one query with every key of the window; q in offset binary. */
+/* q.k of one query with every key of the window, a panel of keys at a time; q in offset binary. */
 static void products(const iviti_attention *a, const uint8_t *q, const int8_t *keys, int32_t *score)
 {
-    for (size_t t = 0; t < a->tokens; t++) {
+    for (size_t t = 0; t < a->tokens; t += IVITI_PANEL) {
         const int8_t *key = keys + iviti_panel_offset(t, 0, a->head_dim);
-        int32_t sum = 0;
+        const size_t count = a->tokens - t < IVITI_PANEL ? a->tokens - t : IVITI_PANEL;
+        int32_t sum[IVITI_PANEL] = { 0 };
         for (size_t d = 0; d < a->head_dim; d += IVITI_GROUP, key += IVITI_PANEL * IVITI_GROUP)
-            for (size_t j = 0; j < IVITI_GROUP; j++)
-                sum += (q[d + j] - 128) * key[j];
-        score[t] = sum;
+            for (size_t n = 0; n < IVITI_PANEL; n++)
+                for (size_t j = 0; j < IVITI_GROUP; j++)
+                    sum[n] += (q[d + j] - 128) * key[n * IVITI_GROUP + j];
+        memcpy(score + t, sum, count * sizeof *sum);
     }
 }
 
@@ -80,6 +84,28 @@ static iviti_dyadic shift_softmax(const iviti_attention *a, size_t query, int32_
                              ? 0
                              : (a->exp_shift[max - score[t]] * factor) >> (31 - bits + 1));
     return a->output;
+}
+
+void iviti_attention_row_ref(const iviti_attention *a, const uint8_t *q, size_t query,
+                             const int8_t *keys, uint32_t *p, void *scratch)
+{
+    const iviti_dyadic whole = { 1 << 30, 14 }; /* 2^16 */
+    iviti_attention row = *a;
+    int32_t *score = scratch;
+    int16_t *e = (int16_t *)(score + (a->tokens + 15) / 16 * 16);
+
+    products(a, q, keys, score);
+    if (a->kind == IVITI_SOFTMAX_TABLE) {
+        row.output = whole;
+        const iviti_dyadic share = table_softmax(&row, query, score, e);
+        for (size_t t = 0; t < a->tokens; t++)
+            p[t] += (uint32_t)iviti_scale(e[t], share.multiplier, share.shift);
+    } else {
+        const unsigned shift = a->kind == IVITI_SOFTMAX_SHIFT16 ? 1 : 9;
+        shift_softmax(a, query, score, e);
+        for (size_t t = 0; t < a->tokens; t++)
+            p[t] += (uint32_t)e[t] << shift;
+    }
 }
 
 void iviti_attention_ref(const iviti_attention *a, const uint8_t *q, size_t q_stride, size_t first,

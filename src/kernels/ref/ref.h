@@ -26,6 +26,10 @@ void iviti_dense_values_ref(const iviti_dense *w, const uint8_t *x, size_t x_str
 void iviti_attention_ref(const iviti_attention *a, const uint8_t *q, size_t q_stride, size_t first,
                          size_t rows, const int8_t *keys, const int8_t *values, uint8_t *y,
                          size_t y_stride, void *scratch);
+/* Adds the attention of one query to each key, in units of 2^-16, to p (tokens). Not a kernel: a run
+ * wants it of one query at most. Arguments as those of the kernel. */
+void iviti_attention_row_ref(const iviti_attention *a, const uint8_t *q, size_t query,
+                             const int8_t *keys, uint32_t *p, void *scratch);
 void iviti_norm_s8_ref(const iviti_norm *n, const int16_t *x, size_t x_stride, const uint32_t *map,
                        size_t rows, uint8_t *y, size_t y_stride);
 void iviti_norm_s16_ref(const iviti_norm *n, const int16_t *x, size_t x_stride, const uint32_t *map,
