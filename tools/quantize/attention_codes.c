@@ -309,6 +309,22 @@ static bool shift_head(quantizer *q, uint32_t block, const iviti_stage *s, size_
            set_factor(q, &q->out->blocks[block].output, head, shrink * ldexp(1, 1 - bits), 32, 62);
 }
 
+/* Values and the output share their scales per channel, so both follow what suits proj. */
+static bool balance_values(quantizer *q, uint32_t block, const float *x, size_t rows, code *qkv,
+                           code *attention)
+{
+    const size_t dim = attention->width;
+    code_observe(attention, x, rows);
+    const double *factor = quantizer_balance(q, attention, x, rows, &q->source->blocks[block].proj,
+                                             dim, quantizer_weight_bits(q, block, LAYER_PROJ));
+    for (size_t d = 0; d < dim && factor; d++) {
+        qkv->scale[2 * dim + d] *= factor[d];
+        attention->scale[d] *= factor[d];
+    }
+    code_observe(attention, x, rows);
+    return factor != NULL;
+}
+
 bool quantize_attention(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
                         code *qkv, code *attention)
 {
@@ -344,5 +360,5 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
         if (!done)
             return false;
     }
-    return true;
+    return balance_values(q, block, seen->attention, rows, qkv, attention);
 }

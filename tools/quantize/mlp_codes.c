@@ -230,6 +230,25 @@ static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen
     return true;
 }
 
+/* Scales of the tables' outputs that suit fc2, x (rows, width) being what it is given. */
+static bool balance_tables(quantizer *q, uint32_t block, const network_linear *fc2, size_t dim,
+                           const float *x, size_t rows, const code *in, code *out)
+{
+    code_observe(out, x, rows);
+    const double *factor = quantizer_balance(q, out, x, rows, fc2, dim,
+                                             quantizer_weight_bits(q, block, LAYER_FC2));
+    if (!factor)
+        return false;
+    balance_scales(out, factor);
+    for (size_t c = 0; c < out->width; c += IVITI_GELU_GROUP) {
+        int8_t *const table = q->out->blocks[block].gelu_table + c / IVITI_GELU_GROUP * 256;
+        for (int i = 0; i < 256; i++)
+            table[i] = (int8_t)floor(
+                (gelu(in->offset[c] + in->scale[c] * (i - 128)) - out->offset[c]) / out->scale[c] + 0.5);
+    }
+    return true;
+}
+
 /* ---- ShiftGELU ---------------------------------------------------------------------------------- */
 
 #define SHIFT_ROWS 512
@@ -310,6 +329,7 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
     code branch;
     integer_block *b = &q->out->blocks[block];
     network_linear fc1 = q->source->blocks[block].fc1, fc2 = q->source->blocks[block].fc2;
+    const int fc2_bits = quantizer_weight_bits(q, block, LAYER_FC2);
     const float *gelu_seen = seen->gelu;
     code in = code_new(&q->scratch, hidden), out = code_new(&q->scratch, hidden);
     out.bits = quantizer_bits(q, block, IVITI_ACTIVATION_FC2);
@@ -322,15 +342,17 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
         const size_t *order = sorted_channels(q, seen->fc1, rows, hidden);
         if (!order || !permute(q, &q->source->blocks[block], order, dim, hidden, &fc1, &fc2) ||
             !table_gelu(q, block, seen, rows, order, dim, hidden, &in, &out) ||
-            !(gelu_seen = permute_columns(q, seen->gelu, rows, hidden, order)))
+            !(gelu_seen = permute_columns(q, seen->gelu, rows, hidden, order)) ||
+            !balance_tables(q, block, &fc2, dim, gelu_seen, rows, &in, &out))
             return report_fail(q->r, "block %u: out of memory", block);
     }
 
     code_observe(&out, gelu_seen, rows);
     snprintf(name, sizeof name, "block.%u.fc1", block);
-    if (!quantizer_dense(q, name, &fc1, hidden, norm2, &in, seen->norm2, rows, &b->fc1) ||
-        !quantizer_branch(q, stage, &fc2, &out, q->options->weight_bits, &branch, &b->join2))
+    if (!quantizer_dense(q, name, &fc1, hidden, norm2, &in,
+                         quantizer_weight_bits(q, block, LAYER_FC1), seen->norm2, rows, &b->fc1) ||
+        !quantizer_branch(q, stage, &fc2, &out, fc2_bits, &branch, &b->join2))
         return false;
     snprintf(name, sizeof name, "block.%u.fc2", block);
-    return quantizer_dense(q, name, &fc2, dim, &out, &branch, gelu_seen, rows, &b->fc2);
+    return quantizer_dense(q, name, &fc2, dim, &out, &branch, fc2_bits, gelu_seen, rows, &b->fc2);
 }

@@ -59,15 +59,49 @@ void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
     row->snr = x ? dense_snr(dense, layer->weight, layer->bias, in, out, x, rows) : NAN;
 }
 
+int quantizer_weight_bits(const quantizer *q, uint32_t block, block_layer layer)
+{
+    const uint32_t stage = network_stage_of(q->source, block);
+    return q->out->geometry.weight_bits[iviti_block_weights(block, stage) + (uint32_t)layer];
+}
+
+const double *quantizer_balance(quantizer *q, const code *c, const float *x, size_t rows,
+                                const network_linear *layer, size_t outputs, int bits)
+{
+    const code_reader reader = { layer->weight, outputs, bits, q->options->compensate };
+    double *factor = ARENA_TAKE(&q->scratch, double, c->width);
+    if (q->scratch.failed || !balance_factors(c, x, rows, &reader, factor)) {
+        report_fail(q->r, "quantising: out of memory");
+        return NULL;
+    }
+    return factor;
+}
+
+/* The code of a LayerNorm's output x (rows, width), balanced for the layer that reads it. */
+static bool code_norm(quantizer *q, const network_norm *norm, const float *x, size_t rows,
+                      const network_linear *layer, size_t outputs, size_t width, int code_bits, int bits,
+                      code *c)
+{
+    *c = code_per_channel(&q->scratch, x, rows, width, norm->gain, code_bits, q->options->method);
+    if (q->scratch.failed)
+        return report_fail(q->r, "quantising: out of memory");
+    const double *factor = quantizer_balance(q, c, x, rows, layer, outputs, bits);
+    if (!factor)
+        return false;
+    balance_scales(c, factor);
+    code_observe(c, x, rows);
+    return true;
+}
+
 bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer, size_t outputs,
-                     const code *in, const code *out, const float *x, size_t rows,
+                     const code *in, const code *out, int bits, const float *x, size_t rows,
                      integer_dense *result)
 {
     arena memory; /* of the compensation, which is large */
     compensation c;
     arena_init(&memory);
     const bool compensate = q->options->compensate;
-    const dense_fit fit = { q->options->method, q->options->weight_bits, compensate ? &c : NULL };
+    const dense_fit fit = { q->options->method, bits, compensate ? &c : NULL };
     bool done = !compensate || compensation_prepare(&memory, in, x, rows, &c) ||
                 report_fail(q->r, "%s: out of memory", name);
     done = done && quantize_dense(q->memory, name, layer->weight, layer->bias, outputs, in, out, false,
@@ -224,9 +258,8 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     const size_t dim = n->geometry.stage[stage].dim, hidden = n->geometry.stage[stage].hidden;
     const size_t rows = q->pictures * network_tokens_of(n, i);
     const iviti_norm_kind kind = q->out->geometry.norm_kind;
-    const range_method method = q->options->method;
     network_capture seen;
-    code qkv, attention, branch;
+    code norm1, norm2, qkv, attention, branch;
     char name[48];
 
     if (!take_capture(q, rows, dim, hidden, &seen))
@@ -234,14 +267,17 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     if (!network_run_block(n, i, q->pictures, q->options->threads, x, &seen, q->r))
         return false;
 
-    const code norm1 = code_per_channel(&q->scratch, seen.norm1, rows, dim, from->norm1.gain,
-                                         quantizer_bits(q, i, IVITI_ACTIVATION_QKV), method);
-    const code norm2 = code_per_channel(&q->scratch, seen.norm2, rows, dim, from->norm2.gain,
-                                         quantizer_bits(q, i, IVITI_ACTIVATION_FC1), method);
+    const int qkv_bits = quantizer_weight_bits(q, i, LAYER_QKV);
+    const int proj_bits = quantizer_weight_bits(q, i, LAYER_PROJ);
+    const int fc1_bits = quantizer_weight_bits(q, i, LAYER_FC1);
+    if (!code_norm(q, &from->norm1, seen.norm1, rows, &from->qkv, 3 * dim, dim,
+                   quantizer_bits(q, i, IVITI_ACTIVATION_QKV), qkv_bits, &norm1) ||
+        !code_norm(q, &from->norm2, seen.norm2, rows, &from->fc1, hidden, dim,
+                   quantizer_bits(q, i, IVITI_ACTIVATION_FC1), fc1_bits, &norm2))
+        return false;
     if (!quantize_attention(q, i, &seen, rows, &qkv, &attention))
         return false;
-    code_observe(&attention, seen.attention, rows);
-    if (!quantizer_branch(q, stage, &from->proj, &attention, q->options->weight_bits, &branch, &to->join1))
+    if (!quantizer_branch(q, stage, &from->proj, &attention, proj_bits, &branch, &to->join1))
         return false;
 
     snprintf(name, sizeof name, "block.%u.norm1", i);
@@ -249,11 +285,12 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
                        &norm1, &to->norm1, q->r))
         return false;
     snprintf(name, sizeof name, "block.%u.qkv", i);
-    if (!quantizer_dense(q, name, &from->qkv, 3 * dim, &norm1, &qkv, seen.norm1, rows, &to->qkv))
+    if (!quantizer_dense(q, name, &from->qkv, 3 * dim, &norm1, &qkv, qkv_bits, seen.norm1, rows,
+                         &to->qkv))
         return false;
     snprintf(name, sizeof name, "block.%u.proj", i);
-    if (!quantizer_dense(q, name, &from->proj, dim, &attention, &branch, seen.attention, rows,
-                         &to->proj))
+    if (!quantizer_dense(q, name, &from->proj, dim, &attention, &branch, proj_bits,
+                         seen.attention, rows, &to->proj))
         return false;
     snprintf(name, sizeof name, "block.%u.norm2", i);
     return quantize_norm(q->memory, name, &from->norm2, n->epsilon, q->stream_scale[stage], kind,
@@ -275,16 +312,17 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
         return report_fail(q->r, "merge %u: out of memory", stage);
     if (!network_run_merge(n, stage, q->pictures, q->options->threads, x, next, normed, q->r))
         return false;
-    const code in = code_per_channel(&q->scratch, normed, rows, wide,
-                                     n->merges[stage].norm.gain,
-                                     iviti_activation_bits(&q->out->geometry,
-                                                           iviti_merge_activation(&n->geometry, stage)),
-                                     q->options->method);
     const network_linear *reduction = &n->merges[stage].reduction;
+    const int bits = q->out->geometry.weight_bits[iviti_merge_weights(&n->geometry, stage)];
+    code in;
+    const int code_bits =
+        iviti_activation_bits(&q->out->geometry, iviti_merge_activation(&n->geometry, stage));
+    if (!code_norm(q, &n->merges[stage].norm, normed, rows, reduction, 2 * s->dim, wide, code_bits,
+                   bits, &in))
+        return false;
     if (!q->scratch.failed)
         q->stream_scale[stage + 1] = fmax(q->stream_scale[stage + 1],
-                                          dense_finest_scale(reduction->weight, 2 * s->dim, &in,
-                                                             q->options->weight_bits));
+                                          dense_finest_scale(reduction->weight, 2 * s->dim, &in, bits));
     const code out = quantizer_stream_code(q, stage + 1);
     if (q->scratch.failed)
         return report_fail(q->r, "merge %u: out of memory", stage);
@@ -294,7 +332,8 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
                        q->out->geometry.norm_kind, &in, &to->norm, q->r))
         return false;
     snprintf(name, sizeof name, "merge.%u.reduction", stage);
-    if (!quantizer_dense(q, name, reduction, 2 * s->dim, &in, &out, normed, rows, &to->reduction))
+    if (!quantizer_dense(q, name, reduction, 2 * s->dim, &in, &out, bits, normed, rows,
+                         &to->reduction))
         return false;
     memcpy(x, next, rows * 2 * s->dim * sizeof *x);
     return true;
@@ -429,7 +468,8 @@ bool quantize_network(const network *source, const uint8_t *pixels, size_t count
             options->shift_family ? IVITI_SOFTMAX_SHIFT16 : IVITI_SOFTMAX_TABLE;
         n->geometry.gelu_kind = options->shift_family ? IVITI_GELU_SHIFT : IVITI_GELU_TABLE;
         for (uint32_t i = 0; i < iviti_weight_layers(g); i++)
-            n->geometry.weight_bits[i] = (uint8_t)options->weight_bits;
+            n->geometry.weight_bits[i] =
+                options->layer_bits ? options->layer_bits[i] : (uint8_t)options->weight_bits;
         for (uint32_t i = 0; i < iviti_activations(g); i++)
             n->geometry.activation_bits[i] = (uint8_t)options->activation_bits;
         n->blocks = ARENA_TAKE(&n->memory, integer_block, g->depth);

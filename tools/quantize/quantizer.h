@@ -5,6 +5,7 @@
 #ifndef QUANTIZER_H
 #define QUANTIZER_H
 
+#include "quantize/balance.h"
 #include "quantize/quantize.h"
 
 typedef struct quantizer {
@@ -36,10 +37,19 @@ void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
                     const network_linear *layer, const code *in, const code *out, const float *x,
                     size_t rows);
 
-/* A dense layer of a block or a merge, as the options want it, with its row of the table. x (rows, in)
- * is what it is given. */
+/* The four dense layers of a block, and bits of a weight of theirs. */
+typedef enum block_layer { LAYER_QKV, LAYER_PROJ, LAYER_FC1, LAYER_FC2 } block_layer;
+int quantizer_weight_bits(const quantizer *q, uint32_t block, block_layer layer);
+
+/* Factors for the scales of `c`, the input x (rows, width) of a layer with weights of so many bits: in the
+ * scratch memory. NULL, with a sentence, where it runs out. */
+const double *quantizer_balance(quantizer *q, const code *c, const float *x, size_t rows,
+                                const network_linear *layer, size_t outputs, int bits);
+
+/* A dense layer of a block or a merge, with weights of so many bits, as the options want it, and its
+ * row of the table. x (rows, in) is what it is given. */
 bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer, size_t outputs,
-                     const code *in, const code *out, const float *x, size_t rows,
+                     const code *in, const code *out, int bits, const float *x, size_t rows,
                      integer_dense *result);
 
 /* The codes of a block's attention: of q, k and v, as one code of width 3C, and of its output. */
