@@ -46,7 +46,7 @@ EXPORT iviti_status bridge_load(const void *data, size_t bytes)
 {
     const iviti_log log = { keep_message, NULL };
     const iviti_load_options load = { .log = log };
-    const iviti_session_options options = { .log = log };
+    const iviti_session_options options = { .log = log, .attention = 1 };
     iviti_model *new_model = NULL;
     iviti_session *new_session = NULL;
 
@@ -101,11 +101,6 @@ EXPORT uint32_t bridge_height(void)
     return info.image_height;
 }
 
-EXPORT const char *bridge_architecture(void)
-{
-    return info.architecture;
-}
-
 EXPORT const char *bridge_label(uint32_t index)
 {
     return iviti_model_label(model, index);
@@ -120,6 +115,18 @@ EXPORT const int32_t *bridge_logits(void)
 EXPORT const uint8_t *bridge_pixels(void)
 {
     return iviti_session_pixels(session);
+}
+
+/* How much the class token attends to each patch in the last block, (height / patch, width / patch), in
+ * units of 2^-16; NULL for a model without a class token. */
+EXPORT const uint16_t *bridge_attention(void)
+{
+    return iviti_session_attention(session, 0, info.depth - 1);
+}
+
+EXPORT uint32_t bridge_patch(void)
+{
+    return info.patch_size;
 }
 
 /* The class at that place, and its probability in units of 2^-16. */

@@ -79,6 +79,23 @@ function drawPicture() {
     }
 }
 
+// Lays a colour over every patch, the stronger the more the class token looks there.
+function drawAttention() {
+    const address = engine.bridge_attention();
+    byId("heat").hidden = address === 0;
+    if (address === 0) return;
+    const patch = engine.bridge_patch();
+    const columns = Math.floor(engine.bridge_width() / patch);
+    const rows = Math.floor(engine.bridge_height() / patch);
+    const weights = new Uint16Array(engine.memory.buffer, address, rows * columns);
+    const most = Math.max(1, ...weights);
+    const context = byId("attention").getContext("2d");
+    weights.forEach((weight, i) => {
+        context.fillStyle = `rgba(255, ${Math.round(200 * (1 - weight / most))}, 0, ${((0.75 * weight) / most).toFixed(3)})`;
+        context.fillRect((i % columns) * patch, Math.floor(i / columns) * patch, patch, patch);
+    });
+}
+
 function show(name, result) {
     const rows = result.top.map(({ label, probability }) => {
         const row = document.createElement("tr");
@@ -91,6 +108,7 @@ function show(name, result) {
     byId("classes").replaceChildren(...rows);
     byId("seen").hidden = false;
     drawPicture();
+    drawAttention();
     say(`${name}: ${result.milliseconds.toFixed(2)} ms with ${loaded}`);
 }
 

@@ -12,7 +12,7 @@
         held.items.add(file);
         say("");
         document.dispatchEvent(new DragEvent("drop", { dataTransfer: held }));
-        for (let i = 0; i < 500 && byId("said").textContent === ""; i++) await wait(10);
+        for (let i = 0; i < 6000 && byId("said").textContent === ""; i++) await wait(10);
         return byId("said").textContent;
     };
     try {
@@ -26,9 +26,13 @@
         lines.push(`said ${(await drop(fileOf("large-7.png"))).replace(/[0-9.]+ ms/, "N ms")}`);
         lines.push(`class ${byId("classes").rows[0].cells[1].textContent}`);
         lines.push(`rows ${byId("classes").rows.length}`);
+        const red = (id) => byId(id).getContext("2d").getImageData(0, 0, 28, 28).data.reduce((sum, v, i) => sum + (i % 4 === 0 ? v : 0), 0);
+        lines.push(`attention ${!byId("heat").hidden && red("attention") > red("picture") ? "drawn" : "missing"}`);
         lines.push(`said ${await drop(new File(["no picture"], "text.png"))}`);
         lines.push(`said ${await drop(new File(["no model"], "text.gguf"))}`);
         lines.push(`said ${await drop(new File([embedded("cifar10-swin")], "mine.gguf"))}`);
+        await drop(fileOf("large-7.png"));
+        lines.push(`attention of a Swin ${byId("heat").hidden ? "hidden" : "shown"}`);
         lines.push(`resources ${performance.getEntriesByType("resource").filter((e) => !e.name.startsWith("blob:")).length}`);
         lines.push("end");
     } catch (error) {
