@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * make-checkpoint: a safetensors checkpoint of any geometry with random weights, under timm's
- * names. Such a network knows nothing, but it converts, runs and takes the time that a trained one
- * takes.
+ * names, or with a stem of convolutions under LV-ViT's or torchvision's. Such a network knows
+ * nothing, but it converts, runs and takes the time that a trained one takes.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,35 +15,87 @@
 #include "common/options.h"
 
 #define MAX_STAGES  4
-#define NAME_BYTES  96
+#define NAME_BYTES  160
 #define CHUNK       4096
 #define HEADER_UNIT 8 /* safetensors: the header is padded to a multiple */
 
 enum { FAMILY_VIT, FAMILY_SWIN };
+enum { STEM_NONE, STEM_LVVIT, STEM_TORCHVISION };
 
 typedef struct settings {
     common_options common;
     const char *output;
     int preset;
-    int family;
+    int family, stem;
     uint32_t image, patch, dim, window, mlp_ratio, classes, seed;
     option_numbers depth, heads; /* one per stage */
+    option_numbers channels;     /* one per convolution of the stem */
 } settings;
 
 typedef struct shape_preset {
     int family;
     uint32_t image, patch, dim, window;
     option_numbers depth, heads;
+    int stem;
+    uint32_t mlp_ratio;
+    option_numbers channels;
 } shape_preset;
 
-#define PRESET_CHOICES "deit-t|deit-s|deit-b|swin-t|swin-s|swin-b"
+#define PRESET_CHOICES "deit-t|deit-s|deit-b|swin-t|swin-s|swin-b|lvvit-s|conv-stem"
 static const shape_preset presets[] = {
-    { FAMILY_VIT, 224, 16, 192, 0, { 1, { 12 } }, { 1, { 3 } } },
-    { FAMILY_VIT, 224, 16, 384, 0, { 1, { 12 } }, { 1, { 6 } } },
-    { FAMILY_VIT, 224, 16, 768, 0, { 1, { 12 } }, { 1, { 12 } } },
-    { FAMILY_SWIN, 224, 4, 96, 7, { 4, { 2, 2, 6, 2 } }, { 4, { 3, 6, 12, 24 } } },
-    { FAMILY_SWIN, 224, 4, 96, 7, { 4, { 2, 2, 18, 2 } }, { 4, { 3, 6, 12, 24 } } },
-    { FAMILY_SWIN, 224, 4, 128, 7, { 4, { 2, 2, 18, 2 } }, { 4, { 4, 8, 16, 32 } } },
+    { FAMILY_VIT, 224, 16, 192, 0, { 1, { 12 } }, { 1, { 3 } }, STEM_NONE, 4, { 0 } },
+    { FAMILY_VIT, 224, 16, 384, 0, { 1, { 12 } }, { 1, { 6 } }, STEM_NONE, 4, { 0 } },
+    { FAMILY_VIT, 224, 16, 768, 0, { 1, { 12 } }, { 1, { 12 } }, STEM_NONE, 4, { 0 } },
+    { FAMILY_SWIN,
+      224,
+      4,
+      96,
+      7,
+      { 4, { 2, 2, 6, 2 } },
+      { 4, { 3, 6, 12, 24 } },
+      STEM_NONE,
+      4,
+      { 0 } },
+    { FAMILY_SWIN,
+      224,
+      4,
+      96,
+      7,
+      { 4, { 2, 2, 18, 2 } },
+      { 4, { 3, 6, 12, 24 } },
+      STEM_NONE,
+      4,
+      { 0 } },
+    { FAMILY_SWIN,
+      224,
+      4,
+      128,
+      7,
+      { 4, { 2, 2, 18, 2 } },
+      { 4, { 4, 8, 16, 32 } },
+      STEM_NONE,
+      4,
+      { 0 } },
+    { FAMILY_VIT,
+      224,
+      16,
+      384,
+      0,
+      { 1, { 16 } },
+      { 1, { 6 } },
+      STEM_LVVIT,
+      3,
+      { 3, { 64, 64, 64 } } },
+    { FAMILY_VIT,
+      224,
+      16,
+      384,
+      0,
+      { 1, { 11 } },
+      { 1, { 6 } },
+      STEM_TORCHVISION,
+      4,
+      { 4, { 48, 96, 192, 384 } } },
 };
 
 #define FIELD(f) .offset = offsetof(settings, f)
@@ -64,6 +116,21 @@ static const option_spec OPTIONS[] = {
       FIELD(family),
       .choices = "vit|swin",
       .help = "Without a preset (default: vit)." },
+    { .name = "stem",
+      .kind = OPTION_CHOICE,
+      FIELD(stem),
+      .choices = "none|lvvit|torchvision",
+      .help = "Convolutions with batch norms before the patches of a ViT: one of 7 x 7 with stride "
+              "2 and "
+              "two of 3 x 3, with LV-ViT's other rules, or those of torchvision's names, of 3 x 3 "
+              "with stride 2 where the channels change (default: none)." },
+    { .name = "channels",
+      .kind = OPTION_NUMBERS,
+      FIELD(channels),
+      .value = "N[,N...]",
+      .minimum = 4,
+      .maximum = 1024,
+      .help = "Of each convolution of the stem (default: 64,64,64, torchvision 48,96,192,384)." },
     { .name = "image",
       .kind = OPTION_NUMBER,
       FIELD(image),
@@ -112,7 +179,7 @@ static const option_spec OPTIONS[] = {
       .value = "N",
       .minimum = 1,
       .maximum = 8,
-      .help = "Hidden width over width (default: 4)." },
+      .help = "Hidden width over width (default: 4, LV-ViT 3)." },
     { .name = "classes",
       .kind = OPTION_NUMBER,
       FIELD(classes),
@@ -232,46 +299,134 @@ static void norm(writer *w, const char *place, uint32_t width)
 /* ---- the network
  * ---------------------------------------------------------------------------------- */
 
-/* The branches are small beside the stream, as in trained networks, so that it stays of one size.
- */
+/* Gains of both signs and variances over a decade, as training leaves them. */
+static void batch_norm(writer *w, const char *place, uint32_t width)
+{
+    char name[NAME_BYTES];
+    join_name(name, place, "weight");
+    tensor(w, name, SHAPE(width), 0.5, 0.6);
+    join_name(name, place, "bias");
+    tensor(w, name, SHAPE(width), 0.2, 0.4);
+    join_name(name, place, "running_mean");
+    tensor(w, name, SHAPE(width), 0, 0.4);
+    join_name(name, place, "running_var");
+    tensor(w, name, SHAPE(width), 1, 0.26);
+}
+
+/* Convolutions and batch norms, then the patches of the last map. */
+static void stem(writer *w, const settings *s)
+{
+    const bool lvvit = s->stem == STEM_LVVIT;
+    const char *const proj = lvvit ? "patch_embed.proj" : "conv_proj.conv_last";
+    char name[NAME_BYTES], weight[NAME_BYTES];
+    uint32_t before = 3, side = s->patch;
+    for (uint32_t i = 0; i < s->channels.count; i++) {
+        const uint32_t channels = s->channels.item[i], kernel = lvvit && i == 0 ? 7 : 3;
+        snprintf(name, sizeof name,
+                 lvvit ? "patch_embed.conv%" PRIu32 : "conv_proj.conv_bn_relu_%" PRIu32 ".0",
+                 i + lvvit);
+        join_name(weight, name, "weight");
+        tensor(w, weight, SHAPE(channels, before, kernel, kernel), 0,
+               1 / sqrt((double)before * kernel * kernel));
+        snprintf(name, sizeof name,
+                 lvvit ? "patch_embed.bn%" PRIu32 : "conv_proj.conv_bn_relu_%" PRIu32 ".1",
+                 i + lvvit);
+        batch_norm(w, name, channels);
+        side /= i == 0 || channels != before ? 2 : 1;
+        before = channels;
+    }
+    join_name(weight, proj, "weight");
+    tensor(w, weight, SHAPE(s->dim, before, side, side), 0,
+           1.5 / sqrt((double)before * side * side));
+    join_name(weight, proj, "bias");
+    tensor(w, weight, SHAPE(s->dim), 0, 0.05);
+}
+
+/* timm's names, which Microsoft's Swin and LV-ViT share, and torchvision's. */
+enum { NAME_NORM1, NAME_QKV, NAME_PROJ, NAME_NORM2, NAME_FC1, NAME_FC2 };
+static const char *const part_names[2][6] = {
+    { "norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2" },
+    { "ln_1", "self_attention.in_proj", "self_attention.out_proj", "ln_2", "mlp.0", "mlp.3" },
+};
+
+/* torchvision spells the parts of qkv with an underscore. */
+static void qkv(writer *w, const settings *s, const char *place, uint32_t dim)
+{
+    char name[NAME_BYTES];
+    if (s->stem != STEM_TORCHVISION) {
+        linear(w, place, dim, 3 * dim, 1.2, s->stem != STEM_LVVIT);
+        return;
+    }
+    snprintf(name, sizeof name, "%.80s_weight", place);
+    tensor(w, name, SHAPE(3 * dim, dim), 0, 1.2 / sqrt(dim));
+    snprintf(name, sizeof name, "%.80s_bias", place);
+    tensor(w, name, SHAPE(3 * dim), 0, 0.06);
+}
+
+/* The branches are small beside the stream, as in trained networks, so that it stays of one size;
+ * LV-ViT divides them by two itself. */
 static void block(writer *w, const settings *s, const char *place, uint32_t dim, uint32_t heads)
 {
     const uint32_t side = 2 * s->window - 1;
+    const char *const *part = part_names[s->stem == STEM_TORCHVISION];
+    const double branch = s->stem == STEM_LVVIT ? 1 : 0.5;
     char name[NAME_BYTES];
-    join_name(name, place, "norm1");
+    join_name(name, place, part[NAME_NORM1]);
     norm(w, name, dim);
     if (s->family == FAMILY_SWIN) {
         join_name(name, place, "attn.relative_position_bias_table");
         tensor(w, name, SHAPE(side * side, heads), 0, 0.5);
     }
-    join_name(name, place, "attn.qkv");
-    linear(w, name, dim, 3 * dim, 1.2, true);
-    join_name(name, place, "attn.proj");
-    linear(w, name, dim, dim, 0.5, true);
-    join_name(name, place, "norm2");
+    join_name(name, place, part[NAME_QKV]);
+    qkv(w, s, name, dim);
+    join_name(name, place, part[NAME_PROJ]);
+    linear(w, name, dim, dim, branch, true);
+    join_name(name, place, part[NAME_NORM2]);
     norm(w, name, dim);
-    join_name(name, place, "mlp.fc1");
+    join_name(name, place, part[NAME_FC1]);
     linear(w, name, dim, s->mlp_ratio * dim, 1, true);
-    join_name(name, place, "mlp.fc2");
-    linear(w, name, s->mlp_ratio * dim, dim, 0.5, true);
+    join_name(name, place, part[NAME_FC2]);
+    linear(w, name, s->mlp_ratio * dim, dim, branch, true);
 }
 
-static void network(writer *w, const settings *s)
+static void embedding(writer *w, const settings *s)
 {
-    const uint32_t grid = s->image / s->patch;
-    uint32_t dim = s->dim;
-    char name[NAME_BYTES];
+    const uint32_t grid = s->image / s->patch, dim = s->dim;
+    const bool torchvision = s->stem == STEM_TORCHVISION;
 
     if (s->family == FAMILY_VIT) {
-        tensor(w, "cls_token", SHAPE(1, 1, dim), 0, 0.5);
-        tensor(w, "pos_embed", SHAPE(1, grid * grid + 1, dim), 0, 0.5);
+        tensor(w, torchvision ? "class_token" : "cls_token", SHAPE(1, 1, dim), 0, 0.5);
+        tensor(w, torchvision ? "encoder.pos_embedding" : "pos_embed",
+               SHAPE(1, grid * grid + 1, dim), 0, 0.5);
+    }
+    if (s->stem != STEM_NONE) {
+        stem(w, s);
+        return;
     }
     tensor(w, "patch_embed.proj.weight", SHAPE(dim, 3, s->patch, s->patch), 0,
            1 / sqrt(3.0 * s->patch * s->patch));
     tensor(w, "patch_embed.proj.bias", SHAPE(dim), 0, 0.05);
     if (s->family == FAMILY_SWIN)
         norm(w, "patch_embed.norm", dim);
+}
 
+static void block_name(const settings *s, uint32_t stage, uint32_t i, char name[NAME_BYTES])
+{
+    if (s->family == FAMILY_SWIN)
+        snprintf(name, NAME_BYTES, "layers.%" PRIu32 ".blocks.%" PRIu32, stage, i);
+    else if (s->stem == STEM_TORCHVISION)
+        snprintf(name, NAME_BYTES, "encoder.layers.encoder_layer_%" PRIu32, i);
+    else
+        snprintf(name, NAME_BYTES, "blocks.%" PRIu32, i);
+}
+
+static void network(writer *w, const settings *s)
+{
+    const bool torchvision = s->stem == STEM_TORCHVISION;
+    uint32_t dim = s->dim;
+    char name[NAME_BYTES];
+
+    embedding(w, s);
     for (uint32_t stage = 0; stage < s->depth.count; stage++) {
         if (stage > 0) {
             snprintf(name, sizeof name, "layers.%" PRIu32 ".downsample.norm", stage);
@@ -281,15 +436,18 @@ static void network(writer *w, const settings *s)
             dim *= 2;
         }
         for (uint32_t i = 0; i < s->depth.item[stage]; i++) {
-            if (s->family == FAMILY_SWIN)
-                snprintf(name, sizeof name, "layers.%" PRIu32 ".blocks.%" PRIu32, stage, i);
-            else
-                snprintf(name, sizeof name, "blocks.%" PRIu32, i);
+            block_name(s, stage, i, name);
             block(w, s, name, dim, s->heads.item[stage]);
         }
     }
-    norm(w, "norm", dim);
-    linear(w, s->family == FAMILY_SWIN ? "head.fc" : "head", dim, s->classes, 1, true);
+    norm(w, torchvision ? "encoder.ln" : "norm", dim);
+    linear(w,
+           s->family == FAMILY_SWIN ? "head.fc"
+           : torchvision            ? "heads.head"
+                                    : "head",
+           dim, s->classes, 1, true);
+    if (s->stem == STEM_LVVIT)
+        linear(w, "aux_head", dim, s->classes, 1, true);
 }
 
 static bool write_checkpoint(const settings *s, report *r)
@@ -329,6 +487,12 @@ static void complete(settings *s)
     s->patch = s->patch ? s->patch : p->patch;
     s->dim = s->dim ? s->dim : p->dim;
     s->window = s->window ? s->window : p->window;
+    if (s->preset >= 0)
+        s->stem = p->stem;
+    if (s->mlp_ratio == 0)
+        s->mlp_ratio = s->stem == STEM_LVVIT ? 3 : 4;
+    if (s->stem != STEM_NONE && s->channels.count == 0)
+        s->channels = presets[s->stem == STEM_LVVIT ? 6 : 7].channels;
     if (s->depth.count == 0)
         s->depth = p->depth;
     if (s->heads.count == 0)
@@ -348,6 +512,12 @@ static int check(const option_program *program, const settings *s)
         if ((s->dim << i) % s->heads.item[i] != 0)
             return options_wrong(program, "%u heads do not divide the width of %u",
                                  (unsigned)s->heads.item[i], (unsigned)(s->dim << i));
+    uint32_t stride = 1;
+    for (size_t i = 0; i < s->channels.count; i++)
+        stride *= i == 0 || s->channels.item[i] != s->channels.item[i - 1] ? 2 : 1;
+    if (s->stem != STEM_NONE && (s->family != FAMILY_VIT || s->patch % stride != 0))
+        return options_wrong(program, "a stem needs a ViT with patches of a multiple of %u",
+                             (unsigned)stride);
     const uint32_t unit =
         s->family == FAMILY_SWIN ? (s->patch * s->window) << (stages - 1) : s->patch;
     if (s->image % unit != 0)
@@ -358,7 +528,7 @@ static int check(const option_program *program, const settings *s)
 
 int main(int argc, char **argv)
 {
-    settings s = { .preset = -1, .mlp_ratio = 4, .classes = 1000, .seed = 1 };
+    settings s = { .preset = -1, .classes = 1000, .seed = 1 };
     const option_group groups[] = { { "Options", OPTIONS, OPTION_COUNT(OPTIONS), &s },
                                     common_options_group(&s.common) };
     static const char *const usage[] = { "[options] -o FILE", NULL };

@@ -80,6 +80,26 @@ static void vit_of_deits_shape(void **state)
     convert_and_run(checkpoint, "shift");
 }
 
+/* Its stem, its second head and its branches divided by two, in the width of 128. */
+static void lvvits_shape(void **state)
+{
+    const char *const checkpoint = cli_path("lvvit.safetensors");
+    (void)state;
+    must_succeed(CLI("tests/make-checkpoint", "--preset=lvvit-s", "--dim=128", "--depth=2",
+                     "--heads=2", "--channels=16,16,16", "--classes=10", "-o", checkpoint));
+    convert_and_run(checkpoint, "table");
+    convert_and_run(checkpoint, "shift");
+}
+
+static void torchvisions_stem(void **state)
+{
+    const char *const checkpoint = cli_path("stem.safetensors");
+    (void)state;
+    must_succeed(CLI("tests/make-checkpoint", "--preset=conv-stem", "--dim=128", "--depth=2",
+                     "--heads=2", "--channels=8,16,24,24,32", "--classes=10", "-o", checkpoint));
+    convert_and_run(checkpoint, "table");
+}
+
 static void checkpoints_follow_their_seed(void **state)
 {
     const char *const a = cli_path("a.safetensors"), *const b = cli_path("b.safetensors");
@@ -107,6 +127,11 @@ static void impossible_shapes_are_refused(void **state)
     refuse("--image=225", "225", "16");
     refuse("--depth=1,2", "--depth has 2", "limit is 1");
     refuse("--seed=-1", "--seed", "0");
+    const char *const path = cli_path("refused");
+    CLI_FAILS(2, CLI("tests/make-checkpoint", "--stem=lvvit", "--family=swin", "-o", path), "stem",
+              "ViT");
+    CLI_FAILS(2, CLI("tests/make-checkpoint", "--stem=lvvit", "--patch=7", "-o", path), "stem",
+              "multiple of 2");
 }
 
 int main(void)
@@ -114,6 +139,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(swin_of_tinys_shape),
         cmocka_unit_test(vit_of_deits_shape),
+        cmocka_unit_test(lvvits_shape),
+        cmocka_unit_test(torchvisions_stem),
         cmocka_unit_test(checkpoints_follow_their_seed),
         cmocka_unit_test(impossible_shapes_are_refused),
     };

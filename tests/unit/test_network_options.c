@@ -351,7 +351,7 @@ static void unsupported_networks_are_named(void **state)
         { "pre_logits/kernel", "tanh layer" },
         { "heads.pre_logits.weight", "tanh layer" },
         { "reg_token", "register tokens" },
-        { "conv_proj.conv_bn_relu_0.0.weight", "convolutional stem" },
+        { "patch_embed.proj.0.0.weight", "convolutional stem" },
         { "patch_embed.backbone.stem.conv.weight", "convolutional backbone" },
         { "blocks.0.attn.q_bias", "BEiT" },
         { "score_predictor.0.in_conv.0.weight", "DynamicViT" },

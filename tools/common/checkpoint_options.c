@@ -72,6 +72,22 @@ static const option_spec OPTIONS[] = {
       .maximum = 1,
       .items = 3,
       .help = "Standard deviation of the pixels, where white is 1." },
+    { .name = "stem-strides",
+      .kind = OPTION_NUMBERS,
+      .offset = offsetof(checkpoint_options, strides),
+      .value = "N[,N...]",
+      .minimum = 1,
+      .maximum = IVITI_MAX_KERNEL,
+      .help = "Strides of the convolutions before the patches (default: 2 where the channels change, "
+              "else 1)." },
+    { .name = "skip",
+      .kind = OPTION_REAL,
+      .offset = offsetof(checkpoint_options, skip),
+      .value = "X",
+      .minimum = 0.01,
+      .maximum = 100,
+      .help = "LV-ViT: what residual branches are divided by (default: that of the published network "
+              "of this width)." },
     { .name = "eps",
       .kind = OPTION_REAL,
       .offset = offsetof(checkpoint_options, epsilon),
@@ -95,7 +111,7 @@ option_group checkpoint_options_group(checkpoint_options *c, const char *title)
 bool checkpoint_options_given(const checkpoint_options *c)
 {
     return c->heads != 0 || c->window != 0 || c->image != 0 || c->resize != 0 || c->crop != 0 ||
-           c->epsilon > 0 || c->preset != NULL || c->interpolation >= 0 || c->mean.count != 0 ||
+           c->epsilon > 0 || c->skip > 0 || c->strides.count != 0 || c->preset != NULL || c->interpolation >= 0 || c->mean.count != 0 ||
            c->std.count != 0;
 }
 
@@ -112,6 +128,11 @@ bool checkpoint_options_network(const checkpoint_options *c, const option_progra
                                 (unsigned)c->image, (unsigned)c->crop);
         return false;
     }
+    if (c->strides.count > IVITI_MAX_CONVOLUTIONS) {
+        *status = options_wrong(program, "--stem-strides has %zu numbers; the limit is %d",
+                                c->strides.count, IVITI_MAX_CONVOLUTIONS);
+        return false;
+    }
     *out = (network_options){
         .heads = c->heads,
         .window = c->window,
@@ -119,12 +140,16 @@ bool checkpoint_options_network(const checkpoint_options *c, const option_progra
         .resize = c->resize,
         .crop = c->crop,
         .epsilon = c->epsilon,
+        .skip = c->skip,
+        .strides = (uint32_t)c->strides.count,
         .preset = c->preset,
         .has_interpolation = c->interpolation >= 0,
         .has_mean = c->mean.count == 3,
         .has_std = c->std.count == 3,
         .interpolation = c->interpolation == 1 ? IVITI_BILINEAR : IVITI_BICUBIC,
     };
+    for (size_t i = 0; i < c->strides.count; i++)
+        out->stride[i] = c->strides.item[i];
     for (size_t i = 0; i < 3; i++) {
         out->mean[i] = (float)c->mean.item[i];
         out->std[i] = (float)c->std.item[i];

@@ -15,6 +15,8 @@ typedef struct checkpoint_options {
     uint32_t image;
     uint32_t resize;
     uint32_t crop;
+    option_numbers strides;
+    double skip;
     double epsilon;
     const char *preset;
     int interpolation;
@@ -25,7 +27,8 @@ typedef struct checkpoint_options {
 /* Nothing given. */
 checkpoint_options checkpoint_options_none(void);
 
-/* --preset, --heads, --window, --img, --resize, --crop, --interpolation, --mean, --std, --eps,
+/* --preset, --heads, --window, --img, --resize, --crop, --interpolation, --mean, --std,
+ * --stem-strides, --skip, --eps,
  * under that title. */
 option_group checkpoint_options_group(checkpoint_options *c, const char *title);
 

@@ -56,7 +56,8 @@ static bool find_dialect(source *s, report *r)
 
 static void describe(const source *s, network *n)
 {
-    snprintf(n->dialect, sizeof n->dialect, "%s%s%s", s->ivit ? "I-ViT, " : "", s->map->name,
+    snprintf(n->dialect, sizeof n->dialect, "%s%s%s", s->ivit ? "I-ViT, " : "",
+             s->lvvit ? "LV-ViT" : s->map->name,
              s->once[MODULE_DISTILL_TOKEN].weight != NULL ? ", distilled" : "");
     memcpy(n->preset, s->preset, sizeof n->preset);
     memcpy(n->note, s->note, sizeof n->note);

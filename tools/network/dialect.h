@@ -18,6 +18,9 @@ typedef struct network_options {
     uint32_t resize;    /* shorter side before the centre is cut out */
     uint32_t crop;      /* the same as image; both may be given if they agree */
     double epsilon;     /* of every LayerNorm */
+    double skip;        /* LV-ViT: what residual branches are divided by */
+    uint32_t strides;   /* of a stem's convolutions; 0: inferred */
+    uint32_t stride[IVITI_MAX_CONVOLUTIONS];
     const char *preset; /* one of network_preset_names() */
     bool has_interpolation, has_mean, has_std;
     iviti_interpolation interpolation;

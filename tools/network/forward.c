@@ -7,6 +7,7 @@
 #include <cblas.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "network/forward_one.h"
 
@@ -116,6 +117,36 @@ bool network_embed(const network *n, const uint8_t *pixels, size_t count, unsign
     return share_out(n, embed_step, &d, count, threads, r);
 }
 
+typedef struct sample_data {
+    const uint8_t *pixels;
+    uint32_t index;
+    network_map_sample sample;
+} sample_data;
+
+static void sample_step(const network *n, workspace *w, size_t i, const void *data)
+{
+    const sample_data *d = data;
+    const iviti_convolution *c = &n->geometry.convolution[d->index];
+    const size_t positions = (size_t)c->width * c->height, rows = d->sample.rows;
+    const float *map =
+        one_convolutions(n, w, d->pixels + i * picture_bytes(&n->geometry), d->index + 1);
+    float *const values = row(d->sample.values, i, rows * c->channels);
+    float *const largest = row(d->sample.largest, i, c->channels);
+    for (size_t k = 0; k < rows; k++)
+        memcpy(values + k * c->channels, map + k * positions / rows * c->channels,
+               c->channels * sizeof *values);
+    for (size_t k = 0; k < positions * c->channels; k++)
+        if (k < c->channels || map[k] > largest[k % c->channels])
+            largest[k % c->channels] = map[k];
+}
+
+bool network_sample_stem(const network *n, uint32_t index, const uint8_t *pixels, size_t count,
+                         unsigned threads, const network_map_sample *sample, report *r)
+{
+    const sample_data d = { pixels, index, *sample };
+    return share_out(n, sample_step, &d, count, threads, r);
+}
+
 typedef struct block_data {
     uint32_t block;
     float *x;
@@ -183,7 +214,7 @@ static void head_step(const network *n, workspace *w, size_t i, const void *data
     const iviti_geometry *g = &n->geometry;
     const size_t dim = g->stage[g->stages - 1].dim;
     const size_t tokens = iviti_stage_tokens(g, g->stages - 1);
-    const size_t kept = g->family == IVITI_SWIN ? tokens : g->prefix_tokens;
+    const size_t kept = g->family == IVITI_SWIN || g->token_head ? tokens : g->prefix_tokens;
     one_head(n, w, d->x + i * tokens * dim, row(d->logits, i, g->classes),
              row(d->features, i, g->features), row(d->norm, i, kept * dim));
 }

@@ -37,6 +37,18 @@ typedef struct network_capture {
 bool network_embed(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
                    float *x, float *patches, report *r);
 
+/* What is seen of one convolution of a stem, with ReLU, over several pictures. */
+typedef struct network_map_sample {
+    size_t rows;    /* of values, for each picture: positions spread over the map */
+    float *values;  /* (count * rows, channels) */
+    float *largest; /* (count, channels) of all positions of each picture */
+} network_map_sample;
+
+/* Pixels as for network_embed through the stem as far as convolution `index`. rows at most those of the
+ * map. */
+bool network_sample_stem(const network *n, uint32_t index, const uint8_t *pixels, size_t count,
+                         unsigned threads, const network_map_sample *sample, report *r);
+
 /* Block `block` of all stages, in place: x (count * tokens, C). capture may be NULL. */
 bool network_run_block(const network *n, uint32_t block, size_t count, unsigned threads, float *x,
                        const network_capture *capture, report *r);
@@ -47,7 +59,8 @@ bool network_run_merge(const network *n, uint32_t stage, size_t count, unsigned 
                        const float *x, float *out, float *norm, report *r);
 
 /* x (count * tokens of the last stage, C) to logits (count, classes).
- * norm, may be NULL: the normalised tokens, ViT (count * prefix_tokens, C), Swin all.
+ * norm, may be NULL: the normalised tokens, ViT (count * prefix_tokens, C), Swin and a ViT with a head
+ * of the patches all.
  * features (count, features), may be NULL: what enters the classifier (Swin: the mean of norm). */
 bool network_run_head(const network *n, size_t count, unsigned threads, const float *x,
                       float *logits, float *features, float *norm, report *r);

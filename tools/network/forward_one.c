@@ -39,7 +39,7 @@ static size_t lay_out(const network *n, workspace *w, float *base)
             window = larger(window, attended * 4 * stage->dim);
     }
     const size_t grid = (size_t)g->stage[0].grid_width * g->stage[0].grid_height;
-    w->patches = take(base, &used, grid * g->patch * g->patch * 3);
+    w->patches = take(base, &used, grid * iviti_embed_inputs(g));
     w->norm = take(base, &used, stream);
     w->qkv = take(base, &used, 3 * stream);
     w->attention = take(base, &used, stream);
@@ -49,7 +49,7 @@ static size_t lay_out(const network *n, workspace *w, float *base)
     w->window = take(base, &used, window);
     w->x[0] = take(base, &used, stream);
     w->x[1] = take(base, &used, stream);
-    return used;
+    return used + stem_lay_out(n, w, base == NULL ? NULL : base + used);
 }
 
 bool workspace_create(const network *n, workspace *w)
@@ -115,15 +115,20 @@ static void add(float *x, const float *branch, size_t count)
 
 /* ---- embedding ------------------------------------------------------------------------------ */
 
+void pixel_values(const network *n, float value[3][256])
+{
+    for (int c = 0; c < 3; c++)
+        for (int u = 0; u < 256; u++)
+            value[c][u] = ((float)u / 255.0f - n->mean[c]) / n->std[c];
+}
+
 /* Patches row by row, RGB interleaved, of pixels normalised as (u / 255 - mean) / std. */
 static void extract_patches(const network *n, const uint8_t *pixels, float *patches)
 {
     const iviti_geometry *g = &n->geometry;
     const size_t patch = g->patch, row_bytes = (size_t)g->image_width * 3;
     float value[3][256];
-    for (int c = 0; c < 3; c++)
-        for (int u = 0; u < 256; u++)
-            value[c][u] = ((float)u / 255.0f - n->mean[c]) / n->std[c];
+    pixel_values(n, value);
     for (size_t top = 0; top < g->image_height; top += patch) {
         for (size_t left = 0; left < g->image_width; left += patch) {
             for (size_t y = 0; y < patch; y++) {
@@ -142,8 +147,11 @@ void one_embed(const network *n, workspace *w, const uint8_t *pixels, float *x, 
     const size_t grid = (size_t)g->stage[0].grid_width * g->stage[0].grid_height;
     const size_t prefix = g->prefix_tokens * dim;
     float *const embedded = patches != NULL ? patches : w->branch;
-    extract_patches(n, pixels, w->patches);
-    dense(&n->embed, w->patches, grid, (size_t)g->patch * g->patch * 3, dim, embedded);
+    if (g->convolutions > 0)
+        one_stem(n, w, pixels, w->patches);
+    else
+        extract_patches(n, pixels, w->patches);
+    dense(&n->embed, w->patches, grid, iviti_embed_inputs(g), dim, embedded);
     if (g->family == IVITI_SWIN) {
         normalise(&n->embed_norm, n->epsilon, embedded, grid, dim, x);
         return;
@@ -221,13 +229,31 @@ void one_merge(const network *n, workspace *w, uint32_t stage, const float *x, f
     dense(&n->merges[stage].reduction, normalised, tokens, 4 * dim, 2 * dim, out);
 }
 
+/* The largest logit of any patch, class by class. */
+static void add_patches(const network *n, const float *normalised, float *logits)
+{
+    const iviti_geometry *g = &n->geometry;
+    const size_t dim = g->stage[0].dim, tokens = iviti_stage_tokens(g, 0);
+    const network_linear *head = &n->patches_head;
+    for (size_t o = 0; o < g->classes; o++) {
+        float most = -INFINITY;
+        for (size_t t = g->prefix_tokens; t < tokens; t++) {
+            const float logit = cblas_sdot((int)dim, head->weight + o * dim, 1,
+                                           normalised + t * dim, 1);
+            most = logit > most ? logit : most;
+        }
+        logits[o] += most + head->bias[o];
+    }
+}
+
 void one_head(const network *n, workspace *w, const float *x, float *logits, float *features,
               float *norm)
 {
     const iviti_geometry *g = &n->geometry;
     const size_t dim = g->stage[g->stages - 1].dim;
     const bool swin = g->family == IVITI_SWIN;
-    const size_t tokens = swin ? iviti_stage_tokens(g, g->stages - 1) : g->prefix_tokens;
+    const size_t tokens =
+        swin || g->token_head ? iviti_stage_tokens(g, g->stages - 1) : g->prefix_tokens;
     float *const normalised = choose(norm, w->norm);
     normalise(&n->norm, n->epsilon, x, tokens, dim, normalised);
     const float *entering = normalised;
@@ -243,4 +269,6 @@ void one_head(const network *n, workspace *w, const float *x, float *logits, flo
     if (features != NULL)
         memcpy(features, entering, g->features * sizeof *features);
     dense(&n->head, entering, 1, g->features, g->classes, logits);
+    if (g->token_head)
+        add_patches(n, normalised, logits);
 }

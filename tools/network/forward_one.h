@@ -10,7 +10,9 @@
 
 /* Memory of one thread. */
 typedef struct workspace {
-    float *patches;   /* (grid, patch * patch * 3) normalised pixels */
+    float *patches;   /* (grid, inputs of the embedding) normalised pixels, or of the stem's map */
+    float *map[2];    /* stem: (height, width, channels): the picture, and every other convolution */
+    float *windows;   /* stem: (width, inputs of a convolution): those of a line */
     float *norm;      /* (tokens, C), also (tokens / 4, 4C) */
     float *qkv;       /* (tokens, 3C) */
     float *attention; /* (tokens, C) */
@@ -32,6 +34,18 @@ void one_merge(const network *n, workspace *w, uint32_t stage, const float *x, f
                float *norm);
 void one_head(const network *n, workspace *w, const float *x, float *logits, float *features,
               float *norm);
+
+/* The first `count` convolutions of the stem; the last map (height, width, channels), which lies in w. */
+const float *one_convolutions(const network *n, workspace *w, const uint8_t *pixels, uint32_t count);
+
+/* All of them, and the windows of the embedding in the last map: (grid, inputs). */
+void one_stem(const network *n, workspace *w, const uint8_t *pixels, float *patches);
+
+/* Where a stem's scratch begins from `base`, NULL to learn the size; returns it in floats. */
+size_t stem_lay_out(const network *n, workspace *w, float *base);
+
+/* The value of each normalised pixel. */
+void pixel_values(const network *n, float value[3][256]);
 
 /* y = x W^T + b for `rows` rows. */
 void dense(const network_linear *linear, const float *x, size_t rows, size_t in, size_t out,

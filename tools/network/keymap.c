@@ -23,6 +23,11 @@ static const keymap keymaps[] = {
                [MODULE_NORM] = "norm.*",
                [MODULE_HEAD] = "head.*",
                [MODULE_HEAD_DISTILL] = "head_dist.*",
+               [MODULE_HEAD_PATCHES] = "aux_head.*",
+               [MODULE_STEM] = "patch_embed.conv{block+1}.*",
+               [MODULE_STEM_NORM] = "patch_embed.bn{block+1}.*",
+               [MODULE_STEM_MEAN] = "patch_embed.bn{block+1}.running_mean",
+               [MODULE_STEM_VARIANCE] = "patch_embed.bn{block+1}.running_var",
                [MODULE_NORM1] = "blocks.{block}.norm1.*",
                [MODULE_QKV] = "blocks.{block}.attn.qkv.*",
                [MODULE_PROJ] = "blocks.{block}.attn.proj.*",
@@ -56,7 +61,11 @@ static const keymap keymaps[] = {
       .epsilon = 1e-6,
       .preset = "torchvision",
       .prefix = { "", "model.", "timm_model." },
-      .key = { [MODULE_EMBED] = "conv_proj.*",
+      .key = { [MODULE_EMBED] = "conv_proj.*|conv_proj.conv_last.*",
+               [MODULE_STEM] = "conv_proj.conv_bn_relu_{block}.0.*",
+               [MODULE_STEM_NORM] = "conv_proj.conv_bn_relu_{block}.1.*",
+               [MODULE_STEM_MEAN] = "conv_proj.conv_bn_relu_{block}.1.running_mean",
+               [MODULE_STEM_VARIANCE] = "conv_proj.conv_bn_relu_{block}.1.running_var",
                [MODULE_CLASS_TOKEN] = "class_token",
                [MODULE_POSITION] = "encoder.pos_embedding",
                [MODULE_NORM] = "encoder.ln.*",
@@ -177,6 +186,7 @@ module_kind module_kind_of(module m)
     switch (m) {
     case MODULE_EMBED_NORM:
     case MODULE_NORM:
+    case MODULE_STEM_NORM:
     case MODULE_NORM1:
     case MODULE_NORM2:
     case MODULE_MERGE_NORM:
@@ -184,6 +194,8 @@ module_kind module_kind_of(module m)
     case MODULE_CLASS_TOKEN:
     case MODULE_DISTILL_TOKEN:
     case MODULE_POSITION:
+    case MODULE_STEM_MEAN:
+    case MODULE_STEM_VARIANCE:
     case MODULE_BIAS_TABLE:
     case MODULE_SCALE1:
     case MODULE_SCALE2:
@@ -198,7 +210,7 @@ static const struct placeholder {
     const char *text;
     uint32_t stage_factor, block_factor, plus;
 } placeholders[] = {
-    { "{block}", 0, 1, 0 },    { "{stage}", 1, 0, 0 },    { "{stage+1}", 1, 0, 1 },
+    { "{block}", 0, 1, 0 },    { "{block+1}", 0, 1, 1 },  { "{stage}", 1, 0, 0 },    { "{stage+1}", 1, 0, 1 },
     { "{2stage+1}", 2, 0, 1 }, { "{2stage+2}", 2, 0, 2 },
 };
 

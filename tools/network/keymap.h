@@ -19,6 +19,12 @@ typedef enum module {
     MODULE_NORM,
     MODULE_HEAD,
     MODULE_HEAD_DISTILL,
+    MODULE_HEAD_PATCHES,
+    /* per convolution of a stem */
+    MODULE_STEM,
+    MODULE_STEM_NORM,
+    MODULE_STEM_MEAN,
+    MODULE_STEM_VARIANCE,
     /* per block */
     MODULE_NORM1,
     MODULE_QKV,
@@ -38,20 +44,21 @@ typedef enum module {
     MODULE_COUNT
 } module;
 
+#define MODULE_FIRST_STEM  MODULE_STEM
 #define MODULE_FIRST_BLOCK MODULE_NORM1
 #define MODULE_FIRST_MERGE MODULE_MERGE_NORM
 
 typedef enum module_kind {
     MODULE_LINEAR, /* weight (out, in) and bias (out) */
-    MODULE_PLAIN,  /* LayerNorm: weight and bias, (width) each */
+    MODULE_PLAIN,  /* a norm: weight and bias, (width) each */
     MODULE_VECTOR  /* one tensor */
 } module_kind;
 
 module_kind module_kind_of(module m);
 
 /* A key is a pattern, which follows the prefix unless it begins with `^`: `*` stands for the word
- * of weight or bias, {block} for the number of the block in its stage, {stage}, {stage+1},
- * {2stage+1}, {2stage+2} for the stage counted from 0; `|` separates spellings that different
+ * of weight or bias, {block} for the number of the block in its stage or of the convolution, {block+1}
+ * for the next, {stage}, {stage+1}, {2stage+1}, {2stage+2} for the stage counted from 0; `|` separates spellings that different
  * versions used. */
 typedef struct keymap {
     const char *name;

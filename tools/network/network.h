@@ -53,8 +53,12 @@ typedef struct network {
     double epsilon;          /* of every LayerNorm */
     float mean[3], std[3];   /* in units of 1 (pixel / 255) */
 
-    network_linear embed;    /* (C, patch * patch * 3): patch rows, RGB interleaved, as the model
-                                file has them; on pixels that are already normalised */
+    network_linear stem[IVITI_MAX_CONVOLUTIONS]; /* (geometry.convolutions): (channels, kernel * kernel *
+                                channels before): rows of a window, channels interleaved; batch norms
+                                folded; each followed by ReLU; on normalised pixels, padded with 0 */
+    network_linear embed;    /* (C, iviti_embed_inputs()): patch rows, RGB or the stem's channels
+                                interleaved, as the model file has them; on pixels that are
+                                already normalised */
     float *prefix;           /* (prefix_tokens, C): tokens with their positions added */
     float *position;         /* ViT: (grid, C), added to the patches */
     network_norm embed_norm; /* Swin, or NULL pointers */
@@ -64,6 +68,8 @@ typedef struct network {
     network_norm norm;
     network_linear head; /* (classes, features): two heads of a distilled DeiT side by side,
                             each halved */
+    network_linear patches_head; /* geometry.token_head: (classes, C), LV-ViT's 1/2 folded into it;
+                                    else NULL pointers */
     void *arena;         /* everything above, freed by network_free */
 } network;
 

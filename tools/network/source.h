@@ -21,12 +21,15 @@ typedef struct source {
     bool ivit;
     bool *used; /* (c->count) */
     source_layer once[MODULE_COUNT];
+    source_layer stem[IVITI_MAX_CONVOLUTIONS][MODULE_COUNT];
     source_layer block[IVITI_MAX_BLOCKS][MODULE_COUNT];
     source_layer merge[IVITI_MAX_STAGES][MODULE_COUNT];
     iviti_geometry geometry;
     uint32_t table_window[IVITI_MAX_STAGES]; /* side of the window that the bias tables are of */
     uint32_t position_grid;   /* side of the grid that the position embedding is of */
     bool position_has_prefix; /* its first rows belong to the prefix tokens */
+    bool lvvit;             /* a ViT with the stem of LV-ViT, and with its other rules */
+    double skip;            /* LV-ViT: residual branches are divided by it */
     double epsilon;
     char preset[24];
     float mean[3], std[3];
@@ -38,6 +41,10 @@ bool source_collect(source *s, report *r);
 
 /* Geometry from shapes and options; every tensor's shape is checked against it. */
 bool source_measure(source *s, const network_options *options, report *r);
+
+/* The stem's windows and strides, and the patch of pixels that follows from the embedding's window
+ * behind it. [in] s->geometry.patch: that window, as it is without a stem. */
+bool source_measure_stem(source *s, const network_options *options, report *r);
 
 /* The canonical tensors; called when everything is checked. */
 bool source_fill(const source *s, network **out, report *r);

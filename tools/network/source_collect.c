@@ -16,6 +16,7 @@ static bool is_required(const source *s, module m)
     switch (m) {
     case MODULE_DISTILL_TOKEN:
     case MODULE_HEAD_DISTILL:
+    case MODULE_HEAD_PATCHES:
     case MODULE_SCALE1:
     case MODULE_SCALE2:
         return false;
@@ -24,11 +25,12 @@ static bool is_required(const source *s, module m)
     }
 }
 
-/* qkv_bias=False is a published option, and merging layers have no bias by definition. */
+/* qkv_bias=False is a published option, and merging layers have no bias by definition, convolutions
+ * none before a batch norm. */
 static bool may_lack_bias(module m)
 {
     return m == MODULE_QKV || m == MODULE_QUERY || m == MODULE_KEY || m == MODULE_VALUE ||
-           m == MODULE_MERGE_REDUCTION;
+           m == MODULE_MERGE_REDUCTION || m == MODULE_STEM;
 }
 
 static void mark(source *s, const checkpoint_tensor *t)
@@ -109,6 +111,23 @@ static bool count_blocks(source *s, report *r)
     return true;
 }
 
+static bool collect_stem(source *s, report *r)
+{
+    uint32_t *const count = &s->geometry.convolutions;
+    char name[KEY_BYTES];
+    while (keymap_find(s->map, s->prefix, s->c, MODULE_STEM, false, (place){ 0, *count }, name)) {
+        if (*count == IVITI_MAX_CONVOLUTIONS)
+            return report_fail(r, "%s: more than %d convolutions before the patches are not supported",
+                               s->c->file, IVITI_MAX_CONVOLUTIONS);
+        for (module m = MODULE_FIRST_STEM; m < MODULE_FIRST_BLOCK; m++)
+            if (!collect(s, m, (place){ 0, *count }, &s->stem[*count][m], r))
+                return false;
+        ++*count;
+    }
+    s->lvvit = *count > 0 && strcmp(s->map->name, "timm") == 0;
+    return true;
+}
+
 static bool check_scales(const source *s, report *r)
 {
     for (uint32_t i = 0; i < s->geometry.depth; i++) {
@@ -149,9 +168,11 @@ bool source_collect(source *s, report *r)
     g->family = s->map->family;
     if (!count_blocks(s, r))
         return false;
-    for (module m = 0; m < MODULE_FIRST_BLOCK; m++)
+    for (module m = 0; m < MODULE_FIRST_STEM; m++)
         if (!collect(s, m, (place){ 0, 0 }, &s->once[m], r))
             return false;
+    if (!collect_stem(s, r))
+        return false;
     uint32_t block = 0;
     for (uint32_t stage = 0; stage < g->stages; stage++)
         for (uint32_t i = 0; i < g->stage[stage].depth; i++, block++)

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The canonical tensors out of the checkpoint's: layouts turned, LayerScale and the halves of two
- * heads folded. Every dialect of the same weights gives the same floats.
+ * The canonical tensors out of the checkpoint's: layouts turned, batch norms, LayerScale and the
+ * factors of LV-ViT and of two heads folded. Every dialect of the same weights gives the same floats.
  */
 #include "network/source.h"
+
+#include "network/fold.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define BATCH_NORM_EPSILON 1e-5 /* PyTorch's, which no published stem changes */
 
 /* Hands out the arena twice: first with base NULL, to learn its size, then for good. */
 typedef struct arena {
@@ -40,7 +44,9 @@ static void lay_out(network *n, arena *a)
     const iviti_stage *first = &g->stage[0];
     const bool swin = g->family == IVITI_SWIN;
     const size_t c = first->dim;
-    n->embed = take_linear(a, c, (size_t)g->patch * g->patch * 3);
+    for (uint32_t i = 0; i < g->convolutions; i++)
+        n->stem[i] = take_linear(a, g->convolution[i].channels, iviti_convolution_inputs(g, i));
+    n->embed = take_linear(a, c, iviti_embed_inputs(g));
     if (swin) {
         n->embed_norm = take_norm(a, c);
     } else {
@@ -69,6 +75,8 @@ static void lay_out(network *n, arena *a)
     const size_t last = g->stage[g->stages - 1].dim;
     n->norm = take_norm(a, last);
     n->head = take_linear(a, g->classes, g->features);
+    if (g->token_head)
+        n->patches_head = take_linear(a, g->classes, last);
 }
 
 /* ---- reading one tensor --------------------------------------------------------------------- */
@@ -122,16 +130,50 @@ static bool read_embed(const reader *in, network *n)
 {
     const source_layer *layer = &in->s->once[MODULE_EMBED];
     const size_t outs = n->geometry.stage[0].dim;
-    const size_t pixels = (size_t)n->geometry.patch * n->geometry.patch;
+    const size_t channels = iviti_embed_channels(&n->geometry);
+    const size_t taps = (size_t)n->geometry.embed_side * n->geometry.embed_side;
     if (!read_tensor(in, layer->weight, in->scratch) ||
         !read_tensor(in, layer->bias, n->embed.bias))
         return false;
     if (in->s->map->flax) {
-        transpose(in->scratch, pixels * 3, outs, n->embed.weight);
+        transpose(in->scratch, taps * channels, outs, n->embed.weight);
         return true;
     }
     for (size_t o = 0; o < outs; o++)
-        transpose(in->scratch + o * pixels * 3, 3, pixels, n->embed.weight + o * pixels * 3);
+        transpose(in->scratch + o * taps * channels, channels, taps,
+                  n->embed.weight + o * taps * channels);
+    return true;
+}
+
+/* A convolution, its batch norm folded into it, in the layout of the embedding. */
+static bool read_convolution(const reader *in, network *n, uint32_t i)
+{
+    const iviti_geometry *g = &n->geometry;
+    const source_layer *layers = in->s->stem[i];
+    const size_t outs = g->convolution[i].channels, ins = iviti_convolution_channels(g, i);
+    const size_t taps = (size_t)g->convolution[i].kernel * g->convolution[i].kernel;
+    float *const weight = in->scratch, *const gain = weight + outs * ins * taps;
+    float *const bias = gain + outs, *const mean = bias + outs, *const variance = mean + outs;
+    const network_norm affine = { gain, bias };
+    const source_layer convolution = layers[MODULE_STEM];
+    const batch_norm norm = { gain, bias, mean, variance, BATCH_NORM_EPSILON };
+    const fold_layer layer = { .name = convolution.weight->name,
+                               .out = outs,
+                               .in = ins,
+                               .groups = 1,
+                               .taps = taps,
+                               .padded = g->convolution[i].padding > 0,
+                               .weight = weight,
+                               .bias = n->stem[i].bias };
+    if (!read_tensor(in, convolution.weight, weight) ||
+        (convolution.bias != NULL && !read_tensor(in, convolution.bias, layer.bias)) ||
+        !read_norm(in, &layers[MODULE_STEM_NORM], &affine) ||
+        !read_tensor(in, layers[MODULE_STEM_MEAN].weight, mean) ||
+        !read_tensor(in, layers[MODULE_STEM_VARIANCE].weight, variance) ||
+        !fold_norm_behind(&norm, &layer, in->r))
+        return false;
+    for (size_t o = 0; o < outs; o++)
+        transpose(weight + o * ins * taps, ins, taps, n->stem[i].weight + o * ins * taps);
     return true;
 }
 
@@ -207,6 +249,18 @@ static bool read_table(const reader *in, const source_layer *layer, uint32_t fro
     return true;
 }
 
+/* LV-ViT divides its residual branches by a constant. */
+static void fold_skip(const source *s, size_t c, size_t hidden, const network_block *b)
+{
+    const fold_layer layers[2] = {
+        { .out = c, .in = c, .groups = 1, .taps = 1, .weight = b->proj.weight, .bias = b->proj.bias },
+        { .out = c, .in = hidden, .groups = 1, .taps = 1, .weight = b->fc2.weight,
+          .bias = b->fc2.bias },
+    };
+    for (size_t i = 0; i < 2 && s->lvvit; i++)
+        fold_factor(&layers[i], 1 / s->skip);
+}
+
 static bool read_block(const reader *in, const source_layer *layers, const iviti_stage *stage,
                        uint32_t table_window, network_block *b)
 {
@@ -250,10 +304,33 @@ static bool read_head(const reader *in, network *n)
     return true;
 }
 
+/* LV-ViT's second head, of whose logits one half counts. */
+static bool read_patches_head(const reader *in, network *n)
+{
+    const iviti_geometry *g = &n->geometry;
+    const size_t dim = g->stage[0].dim;
+    const fold_layer layer = { .out = g->classes,
+                               .in = dim,
+                               .groups = 1,
+                               .taps = 1,
+                               .weight = n->patches_head.weight,
+                               .bias = n->patches_head.bias };
+    if (!g->token_head)
+        return true;
+    if (!read_linear(in, &in->s->once[MODULE_HEAD_PATCHES], g->classes, dim, layer.weight,
+                     layer.bias))
+        return false;
+    fold_factor(&layer, 0.5);
+    return true;
+}
+
 static bool read_all(const reader *in, network *n)
 {
     const source *s = in->s;
     const iviti_geometry *g = &n->geometry;
+    for (uint32_t i = 0; i < g->convolutions; i++)
+        if (!read_convolution(in, n, i))
+            return false;
     if (!read_embed(in, n))
         return false;
     if (g->family == IVITI_SWIN ? !read_norm(in, &s->once[MODULE_EMBED_NORM], &n->embed_norm)
@@ -265,6 +342,8 @@ static bool read_all(const reader *in, network *n)
             if (!read_block(in, s->block[block], &g->stage[i], s->table_window[i],
                             &n->blocks[block]))
                 return false;
+    for (uint32_t i = 0; i < g->depth; i++)
+        fold_skip(s, g->stage[0].dim, g->stage[0].hidden, &n->blocks[i]);
     for (uint32_t i = 0; i + 1 < g->stages; i++) {
         const size_t dim = g->stage[i].dim;
         const network_merge *m = &n->merges[i];
@@ -273,7 +352,8 @@ static bool read_all(const reader *in, network *n)
                          m->reduction.weight, m->reduction.bias))
             return false;
     }
-    return read_norm(in, &s->once[MODULE_NORM], &n->norm) && read_head(in, n);
+    return read_norm(in, &s->once[MODULE_NORM], &n->norm) && read_head(in, n) &&
+           read_patches_head(in, n);
 }
 
 /* Room for the largest tensor; for a head also for its transposed copy and bias beside it. */
@@ -285,7 +365,8 @@ static size_t scratch_floats(const source *s)
             most = (size_t)s->c->tensors[i].count;
     const size_t head =
         2 * (size_t)s->geometry.features * s->geometry.classes + s->geometry.classes;
-    return most > head ? most : head;
+    const size_t norms = 4 * IVITI_MAX_DIM; /* behind a convolution */
+    return (most > head ? most : head) + norms;
 }
 
 static network *allocate(const source *s)

@@ -6,6 +6,7 @@
 #include "network/source_shape.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,8 +38,8 @@ static bool dimension(const source *s, const checkpoint_tensor *t, int index, ui
     return true;
 }
 
-/* Widths, patch and classes. */
-static bool measure_widths(source *s, report *r)
+/* Widths, patch, stem and classes. */
+static bool measure_widths(source *s, const network_options *options, report *r)
 {
     iviti_geometry *g = &s->geometry;
     const bool flax = s->map->flax;
@@ -46,7 +47,8 @@ static bool measure_widths(source *s, report *r)
     if (!dimension(s, embed, flax ? -1 : 0, IVITI_MAX_DIM, &g->stage[0].dim, r) ||
         !dimension(s, embed, flax ? 0 : -1, IVITI_MAX_PATCH, &g->patch, r) ||
         !dimension(s, s->once[MODULE_HEAD].weight, flax ? -1 : 0, IVITI_MAX_CLASSES, &g->classes,
-                   r))
+                   r) ||
+        !source_measure_stem(s, options, r))
         return false;
     uint32_t block = 0;
     for (uint32_t i = 0; i < g->stages; i++) {
@@ -96,6 +98,8 @@ static bool measure_vit_heads(source *s, const network_options *options, const p
                            (unsigned long long)query->shape[1], (unsigned)options->heads);
     stage->heads =
         told ? (uint32_t)query->shape[1] : (options->heads != 0 ? options->heads : p->heads);
+    if (stage->heads == 0 && s->lvvit && stage->dim == 240)
+        stage->heads = 4; /* LV-ViT-T */
     if (stage->heads == 0) {
         if (stage->dim % 64 != 0 || stage->dim == 64)
             return report_fail(r,
@@ -246,7 +250,7 @@ static bool mentions(const char *text, const char *word)
  * decides, or what is published in that shape, or the commoner kind. */
 static const char *default_preset(const source *s, const char **other)
 {
-    const char *name = s->map->preset;
+    const char *name = s->lvvit ? "deit-timm" : s->map->preset;
     const uint32_t dim = s->geometry.stage[0].dim;
     const bool deit = mentions(s->c->file, "deit");
     *other = NULL;
@@ -315,7 +319,9 @@ static bool choose_preprocess(source *s, const network_options *options, preset 
                                "1/1024 to 1024)",
                                (double)s->mean[i], (double)s->std[i], i);
     }
-    s->epsilon = options->epsilon != 0 ? options->epsilon : s->map->epsilon;
+    for (int i = 0; i < 3 && g->convolutions > 0; i++)
+        g->pixel_padding[i] = (uint32_t)fminf(fmaxf(255 * s->mean[i] + 0.5f, 0), 255);
+    s->epsilon = options->epsilon != 0 ? options->epsilon : s->lvvit ? 1e-5 : s->map->epsilon;
     if (!(s->epsilon >= 1e-30 && s->epsilon <= 1))
         return report_fail(r, "the epsilon of LayerNorm is %g; it must be 1e-30 to 1", s->epsilon);
     return true;
@@ -324,7 +330,7 @@ static bool choose_preprocess(source *s, const network_options *options, preset 
 bool source_measure(source *s, const network_options *options, report *r)
 {
     preset p;
-    if (!measure_widths(s, r) || !choose_preset(s, options, &p, r))
+    if (!measure_widths(s, options, r) || !choose_preset(s, options, &p, r))
         return false;
     if (s->geometry.family == IVITI_VIT) {
         if (options->window != 0)

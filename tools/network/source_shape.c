@@ -20,11 +20,12 @@ static extent extent_of(const source *s, module m, uint32_t stage)
     const uint64_t side = 2 * (uint64_t)s->table_window[stage] - 1;
     switch (m) {
     case MODULE_EMBED:
-        return (extent){ c, (uint64_t)g->patch * g->patch * 3 };
+        return (extent){ c, iviti_embed_inputs(g) };
     case MODULE_NORM:
         return (extent){ last, 0 };
     case MODULE_HEAD:
     case MODULE_HEAD_DISTILL:
+    case MODULE_HEAD_PATCHES:
         return (extent){ g->classes, last };
     case MODULE_QKV:
         return (extent){ 3 * c, c };
@@ -73,12 +74,12 @@ static bool splits_into(const checkpoint_tensor *t, uint64_t first, uint64_t sec
 
 static bool weight_fits(const source *s, module m, const checkpoint_tensor *t, extent e)
 {
-    const uint64_t patch = s->geometry.patch;
+    const uint64_t side = s->geometry.embed_side, channels = iviti_embed_channels(&s->geometry);
     const bool flax = s->map->flax;
     switch (m) {
     case MODULE_EMBED:
-        return flax ? has_shape(t, 4, (const uint64_t[]){ patch, patch, 3, e.out })
-                    : has_shape(t, 4, (const uint64_t[]){ e.out, 3, patch, patch });
+        return flax ? has_shape(t, 4, (const uint64_t[]){ side, side, channels, e.out })
+                    : has_shape(t, 4, (const uint64_t[]){ e.out, channels, side, side });
     case MODULE_CLASS_TOKEN:
     case MODULE_DISTILL_TOKEN:
         return t->rank >= 1 && t->count == e.out && t->shape[t->rank - 1] == e.out;
@@ -140,7 +141,7 @@ static bool check_layer(const source *s, module m, uint32_t stage, const source_
 bool source_check_shapes(const source *s, report *r)
 {
     const iviti_geometry *g = &s->geometry;
-    for (module m = 0; m < MODULE_FIRST_BLOCK; m++)
+    for (module m = 0; m < MODULE_FIRST_STEM; m++)
         if (!check_layer(s, m, 0, &s->once[m], r))
             return false;
     uint32_t block = 0;

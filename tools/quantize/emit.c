@@ -79,6 +79,8 @@ static const void *of_block(const integer_block *b, const iviti_tensor_spec *spe
 const void *integer_network_tensor(const integer_network *n, const iviti_tensor_spec *spec)
 {
     switch (spec->owner) {
+    case IVITI_STEM:
+        return of_dense(&n->stem[spec->index], spec->field);
     case IVITI_EMBED_PIXELS:
         return n->pixel_table;
     case IVITI_EMBED:
@@ -99,6 +101,10 @@ const void *integer_network_tensor(const integer_network *n, const iviti_tensor_
         return of_factors(n->pool.multiplier, n->pool.shift, spec->field);
     case IVITI_HEAD:
         return of_dense(&n->head, spec->field);
+    case IVITI_PATCHES_NORM:
+        return of_norm(&n->patches_norm, spec->field);
+    case IVITI_PATCHES_HEAD:
+        return of_dense(&n->patches_head, spec->field);
     default:
         return of_block(&n->blocks[spec->index], spec);
     }

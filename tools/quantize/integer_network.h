@@ -65,6 +65,7 @@ typedef struct integer_merge {
 typedef struct integer_network {
     iviti_geometry geometry; /* complete, operators and logits scale included */
     int8_t *pixel_table;     /* (3, 256) or NULL */
+    integer_dense stem[IVITI_MAX_CONVOLUTIONS];
     integer_dense embed;
     int16_t *position;       /* ViT: (tokens, dim) */
     integer_join embed_join; /* ViT */
@@ -74,6 +75,8 @@ typedef struct integer_network {
     integer_norm norm;
     integer_dyadics pool;    /* Swin: (dim) */
     integer_dense head;
+    integer_norm patches_norm; /* token head */
+    integer_dense patches_head;
     arena memory;
 } integer_network;
 

@@ -389,7 +389,7 @@ static void head(importer *m)
     }
     const code in = uniform(m, g->features, features);
     if (!m->failed)
-        m->failed = m->scratch.failed || !quantize_logits(&m->scratch, m->memory, &n->head, &in,
+        m->failed = m->scratch.failed || !quantize_logits(&m->scratch, m->memory, &n->head, 0, &in,
                                                           RANGE_MINMAX, m->out, m->r);
 }
 

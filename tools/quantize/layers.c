@@ -192,11 +192,12 @@ double dense_finest_scale(const float *weight, size_t outputs, const code *in, i
     return coarsest / weight_limit(bits) * FINEST_MARGIN;
 }
 
-bool quantize_logits(arena *scratch, arena *memory, const network_linear *head, const code *in,
-                     range_method method, integer_network *result, report *r)
+bool quantize_logits(arena *scratch, arena *memory, const network_linear *head,
+                     double least_scale, const code *in, range_method method,
+                     integer_network *result, report *r)
 {
     const size_t classes = result->geometry.classes;
-    const double finest = dense_finest_scale(head->weight, classes, in, 8);
+    const double finest = fmax(dense_finest_scale(head->weight, classes, in, 8), least_scale);
     const dense_fit fit = { method, 8, NULL };
     code out = code_new(scratch, classes);
     iviti_dyadic scale;

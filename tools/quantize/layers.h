@@ -42,9 +42,10 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
  * half (models/FORMAT.md, dense). A finer one would hold no more than the accumulator does. */
 double dense_finest_scale(const float *weight, size_t outputs, const code *in, int bits);
 
-/* The classifier, to s32 logits at one scale, which is set in the geometry. */
-bool quantize_logits(arena *scratch, arena *memory, const network_linear *head, const code *in,
-                     range_method method, integer_network *result, report *r);
+/* The classifier, to s32 logits at one scale of at least that, which is set in the geometry. */
+bool quantize_logits(arena *scratch, arena *memory, const network_linear *head,
+                     double least_scale, const code *in, range_method method,
+                     integer_network *result, report *r);
 
 /* LayerNorm whose input is the s16 stream at `stream_scale`. */
 bool quantize_norm(arena *memory, const char *name, const network_norm *norm, double epsilon,

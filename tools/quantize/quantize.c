@@ -162,11 +162,10 @@ static bool measure_streams(quantizer *q, const uint8_t *pixels, float *x, float
     return true;
 }
 
-/* Raw u8 pixels as the code of the patch embedding: normalisation folds into its weights. */
-static code pixel_code(quantizer *q)
+code quantizer_pixel_code(quantizer *q, size_t inputs)
 {
     const network *n = q->source;
-    code c = code_new(&q->scratch, (size_t)n->geometry.patch * n->geometry.patch * 3);
+    code c = code_new(&q->scratch, inputs);
     for (size_t k = 0; k < c.width && c.scale; k++) {
         c.scale[k] = 1 / (255.0 * n->std[k % 3]);
         c.offset[k] = -(double)n->mean[k % 3] / n->std[k % 3];
@@ -201,10 +200,13 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
     const size_t dim = g->stage[0].dim;
     const size_t values =
         q->pictures * g->stage[0].grid_width * g->stage[0].grid_height * dim;
-    const code in = pixel_code(q);
-    code out;
+    code in, out;
     double patch_scale = q->stream_scale[0];
 
+    if (!quantize_stem(q, pixels, &in))
+        return false;
+    if (q->scratch.failed)
+        return report_fail(q->r, "embed: out of memory");
     if (!quantizer_branch(q, 0, &n->embed, &in, 8, &out, &q->out->embed_join))
         return false;
     if (g->family == IVITI_SWIN) { /* the patches' own scale, before their LayerNorm */
@@ -370,8 +372,10 @@ static bool quantize_head(quantizer *q, const float *x)
     const uint32_t last = g->stages - 1;
     const size_t dim = g->stage[last].dim;
     const bool pooled = g->prefix_tokens == 0;
-    const size_t tokens = pooled ? iviti_stage_tokens(g, last) : g->prefix_tokens;
-    float *normed = ARENA_TAKE(&q->scratch, float, q->pictures *tokens *dim);
+    const size_t all = iviti_stage_tokens(g, last);
+    const size_t tokens = pooled ? all : g->prefix_tokens;
+    const size_t kept = g->token_head ? all : tokens;
+    float *normed = ARENA_TAKE(&q->scratch, float, q->pictures *kept *dim);
     float *features = ARENA_TAKE(&q->scratch, float, q->pictures *g->features);
     float *logits = ARENA_TAKE(&q->scratch, float, q->pictures *g->classes);
     code out = code_new(&q->scratch, g->classes);
@@ -381,7 +385,10 @@ static bool quantize_head(quantizer *q, const float *x)
         return report_fail(q->r, "head: out of memory");
     if (!network_run_head(n, q->pictures, q->options->threads, x, logits, features, normed, q->r))
         return false;
-    const code norm = code_per_channel(&q->scratch, normed, q->pictures * tokens, dim,
+    const float *read = g->token_head ? quantizer_prefix_rows(q, normed, kept) : normed;
+    if (!read)
+        return report_fail(q->r, "head: out of memory");
+    const code norm = code_per_channel(&q->scratch, read, q->pictures * tokens, dim,
                                        n->norm.gain, 8, q->options->method);
     if (q->scratch.failed)
         return report_fail(q->r, "head: out of memory");
@@ -397,14 +404,23 @@ static bool quantize_head(quantizer *q, const float *x)
         in.mean_code[c] = norm.mean_code[c % dim];
     }
 
-    if (!quantize_logits(&q->scratch, q->memory, &n->head, &in, q->options->method, q->out, q->r))
+    patches_inputs patches;
+    double least_scale = 0;
+    if (g->token_head) {
+        if (!quantizer_patches_inputs(q, normed, kept, &patches))
+            return false;
+        least_scale =
+            dense_finest_scale(n->patches_head.weight, g->classes, &patches.code, 8);
+    }
+    if (!quantize_logits(&q->scratch, q->memory, &n->head, least_scale, &in, q->options->method,
+                         q->out, q->r))
         return false;
     const iviti_dyadic scale = { (int32_t)q->out->geometry.logits_multiplier,
                                  (int32_t)q->out->geometry.logits_shift };
     for (size_t o = 0; o < g->classes; o++)
         out.scale[o] = dyadic_to_real(scale);
     quantizer_note(q, "head", &q->out->head, &n->head, &in, &out, features, q->pictures);
-    return true;
+    return !g->token_head || quantize_patches_head(q, &patches);
 }
 
 static void start_layer(quantizer *q)
@@ -474,7 +490,8 @@ bool quantize_network(const network *source, const uint8_t *pixels, size_t count
             n->geometry.activation_bits[i] = (uint8_t)options->activation_bits;
         n->blocks = ARENA_TAKE(&n->memory, integer_block, g->depth);
         n->merges = ARENA_TAKE(&n->memory, integer_merge, g->stages);
-        q.rows = ARENA_TAKE(&n->memory, layer_row, 4 * g->depth + g->stages + 2);
+        q.rows = ARENA_TAKE(&n->memory, layer_row,
+                            4 * g->depth + g->stages + g->convolutions + 3);
         done = !n->memory.failed;
     }
     done = done ? walk(&q, pixels, x, next) : report_fail(r, "out of memory");

@@ -52,6 +52,29 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
                      const code *in, const code *out, int bits, const float *x, size_t rows,
                      integer_dense *result);
 
+/* Raw u8 pixels as the code of windows of so many values: normalisation folds into the weights. */
+code quantizer_pixel_code(quantizer *q, size_t inputs);
+
+/* The stem's convolutions, if there are any. embed: the code of what the patch embedding reads. */
+bool quantize_stem(quantizer *q, const uint8_t *pixels, code *embed);
+
+/* The prefix rows of x (pictures * tokens, dim), put together; NULL where memory runs out. */
+float *quantizer_prefix_rows(quantizer *q, const float *x, size_t tokens);
+
+/* What the head of the patches reads: x (rows, dim), and the code of it. */
+typedef struct patches_inputs {
+    float *x;
+    size_t rows;
+    code code;
+} patches_inputs;
+
+/* From normed (pictures * tokens, dim). */
+bool quantizer_patches_inputs(quantizer *q, const float *normed, size_t tokens,
+                              patches_inputs *out);
+
+/* The head of the patches, after the other one, whose scale it takes over. */
+bool quantize_patches_head(quantizer *q, const patches_inputs *in);
+
 /* The codes of a block's attention: of q, k and v, as one code of width 3C, and of its output. */
 bool quantize_attention(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
                         code *qkv, code *attention);
