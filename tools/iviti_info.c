@@ -56,29 +56,6 @@ typedef struct subject {
 /* ---- names
  * ------------------------------------------------------------------------------------------- */
 
-static const char *norm_name(const iviti_geometry *g)
-{
-    return g->norm_kind == IVITI_NORM_NEWTON ? "newton" : "exact";
-}
-
-static const char *softmax_name(const iviti_geometry *g)
-{
-    switch (g->softmax_kind) {
-    case IVITI_SOFTMAX_TABLE:
-        return "table-u8";
-    case IVITI_SOFTMAX_SHIFT16:
-        return "shiftmax-16";
-    case IVITI_SOFTMAX_SHIFT8:
-        return "shiftmax-8";
-    }
-    return "?";
-}
-
-static const char *gelu_name(const iviti_geometry *g)
-{
-    return g->gelu_kind == IVITI_GELU_SHIFT ? "shiftgelu" : "table";
-}
-
 static const char *fit_name(const iviti_geometry *g)
 {
     return g->preprocess.fit == IVITI_FIT_SQUASH ? "squash" : "crop";
@@ -239,8 +216,9 @@ static void print_summary(FILE *file, const subject *s)
     print_picture(file, g);
     fprintf(file, "  classes     %u, from %u features%s\n", (unsigned)g->classes,
             (unsigned)g->features, g->token_head ? ", and from the patches" : "");
-    fprintf(file, "  operators   norm %s, softmax %s, GELU %s, pixels %s\n", norm_name(g),
-            softmax_name(g), gelu_name(g), g->pixel_table ? "table" : "raw");
+    fprintf(file, "  operators   norm %s, softmax %s, GELU %s, pixels %s\n",
+            iviti_norm_name(g->norm_kind), iviti_softmax_name(g->softmax_kind),
+            iviti_gelu_name(g->gelu_kind), g->pixel_table ? "table" : "raw");
     fprintf(file, "  integers    8-bit products into 32 bits, 16-bit residual stream\n");
     print_activations(file, g);
     fprintf(file, "  logits      integer x %.6g\n",
@@ -335,9 +313,9 @@ static void put_geometry(json_out *j, const iviti_geometry *g)
     json_put_unsigned(j, "classes", g->classes);
     json_put_object(j, "operators");
     json_put_text(j, "pixels", g->pixel_table ? "table" : "raw");
-    json_put_text(j, "norm", norm_name(g));
-    json_put_text(j, "softmax", softmax_name(g));
-    json_put_text(j, "gelu", gelu_name(g));
+    json_put_text(j, "norm", iviti_norm_name(g->norm_kind));
+    json_put_text(j, "softmax", iviti_softmax_name(g->softmax_kind));
+    json_put_text(j, "gelu", iviti_gelu_name(g->gelu_kind));
     json_put_end(j);
     json_put_array(j, "activation_bits");
     for (uint32_t i = 0; i < iviti_activations(g); i++)

@@ -127,6 +127,55 @@ IVITI_API iviti_dyadic iviti_reciprocal(uint32_t sum, iviti_dyadic factor);
 /* y[i] = table[x[i] + 128]: any function of an s8, GELU above all. */
 IVITI_API void iviti_table_s8(const int8_t *x, size_t count, const int8_t *table, int8_t *y);
 
+/* ---- SULQ: probabilities as powers of two (I&S-ViT) ------------------------------------------- */
+
+#define IVITI_SULQ_THRESHOLDS 7
+
+/* Codes of one row of softmax numerators: code[i] = 2^k, k the number of thresholds that e[i] / sum
+ * reaches, thresholds in units of 2^-24. e (count) and sum as iviti_exp_table gives them (sum <=
+ * 2^20); threshold (7) not decreasing, each in [1, 2^25], above 2^24: never reached; code (count),
+ * may be e. */
+IVITI_API void iviti_sulq_codes(const uint8_t *e, size_t count, uint32_t sum,
+                                const uint32_t *threshold, uint8_t *code);
+
+/* ---- comparison operators: what I-ViT's ablation measures its own against ---------------------- */
+
+/* The constants of i-exp at input scale S: ln2 = ceil(0.6931 / S), b = floor(2.7073 / S) and
+ * c = floor(2.7921 / S^2). ln2 in [1, 2^14], b in [ln2, 2^15], c in [b^2 / 4, 2^30]. */
+typedef struct iviti_i_exp_constants {
+    int32_t ln2;
+    int32_t b;
+    int32_t c;
+} iviti_i_exp_constants;
+
+/* i-exp (I-BERT section 3.5): e^(x S) in units of 0.35815147 S^2 / 2^n. x <= 0; n in [0, 30].
+ * Result in [0, c * 2^n]. */
+IVITI_API int64_t iviti_i_exp(int32_t x, iviti_i_exp_constants k, int n);
+
+/* The largest n with c * 2^n < 2^31. */
+IVITI_API int iviti_i_exp_bits(iviti_i_exp_constants k);
+
+/* Softmax of one row with i-exp, its exponentials requantised to 16 bits as published and
+ * normalised as Shiftmax does: p at scale 2^-(bits-1), bits 8 or 16.
+ * x (count) s8 at scale S, p (count) in [0, 2^(bits-1) - 1]; count in [1, 4096]. */
+IVITI_API void iviti_i_softmax(const int8_t *x, size_t count, iviti_i_exp_constants k, int bits,
+                               int16_t *p);
+
+/* Log-Int-Softmax of one row (FQ-ViT section 4.2), 4 bits: the probability is 2^-code, or nothing
+ * where code is 16. x (count) s8 at scale S, code (count); count in [1, 4096]. */
+IVITI_API void iviti_log_int_softmax(const int8_t *x, size_t count, iviti_i_exp_constants k,
+                                     uint8_t *code);
+
+/* i-GELU (I-BERT section 3.4) of s8 inputs: y = x * (sign(x) * (c - (b - min(|x|, b))^2) + c), at
+ * scale 0.2888 S^3 / 4, with b = ceil(1.769 * sqrt 2 / S), c = ceil(2 / (0.2888 S^2)).
+ * b in [1, 2^11], c in [1, 2^22]; x and y (count), |y| < 2^31. */
+IVITI_API void iviti_i_gelu(const int8_t *x, size_t count, int32_t b, int32_t c, int32_t *y);
+
+/* L1 LayerNorm (Lin et al. 2020) of one row: y[i] = (C x[i] - sum x) / r in units of 2^-16, with
+ * r = sqrt(pi / 2) * floor(sum |C x - sum x| / C) in the place of the root. x (count) s16, count in
+ * [1, 16384]; y (count), saturated to |y| <= 2^24. Returns r, at least 1. */
+IVITI_API uint32_t iviti_layernorm_l1(const int16_t *x, size_t count, int32_t *y);
+
 /* ---- pictures ------------------------------------------------------------------------------- */
 
 /* Patches as rows: (height/patch * width/patch, patch * patch * 3), each patch row by row, RGB.

@@ -135,12 +135,13 @@ static iviti_attention attention_of(const iviti_session *s, const iviti_block *b
     const iviti_geometry *g = &s->model->geometry;
     const size_t bias_stride = (t->window + 15) / 16 * 16;
     return (iviti_attention){
-        .kind = g->softmax_kind,
+        .kind = g->softmax_kind < IVITI_SOFTMAX_KERNELS ? g->softmax_kind : IVITI_SOFTMAX_SHIFT16,
         .head_dim = head_dim(&g->stage[t->stage]),
         .tokens = t->window,
         .score = b->score[head],
         .exp_table = b->exp_table,
         .exp_shift = b->exp_shift,
+        .sulq = &b->sulq,
         .output = b->output[head],
         .bias = b->position_bias ? b->position_bias + head * t->window * bias_stride : NULL,
         .bias_stride = bias_stride,
@@ -242,7 +243,7 @@ void iviti_block_mlp(iviti_session *s, const iviti_block *b, const iviti_tokens 
         return;
     k->norm_s8(&b->norm2, stream.stream, stream.stride, stream.map, rows.count, normed, stride);
     iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_FC1), normed, stride, rows.count, dim);
-    if (g->gelu_kind == IVITI_GELU_TABLE) { /* whose entries have the bits that they may */
+    if (b->gelu_table) { /* whose entries have the bits that they may */
         k->dense_table(&b->fc1, b->gelu_table, normed, stride, rows.count, hidden, hidden_stride);
     } else {
         k->dense_s8(&b->fc1, normed, stride, rows.count, hidden, hidden_stride);
@@ -286,20 +287,19 @@ static void hidden_columns(iviti_session *s, const iviti_block *b, const uint8_t
                            size_t stride, uint8_t *hidden, size_t hidden_stride, iviti_rows prefix,
                            unsigned thread)
 {
-    const iviti_geometry *g = &s->model->geometry;
     const iviti_rows columns = iviti_share(s, b->fc1.out, b->fc1.out, IVITI_GELU_GROUP, thread);
 
     if (columns.count) {
         const iviti_dense part = iviti_dense_columns(&b->fc1, columns);
         uint8_t *y = hidden + columns.first;
-        if (g->gelu_kind == IVITI_GELU_TABLE)
+        if (b->gelu_table)
             s->kernels.dense_table(&part, b->gelu_table + columns.first / IVITI_GELU_GROUP * 256,
                                    normed, stride, prefix.count, y, hidden_stride);
         else
             s->kernels.dense_s8(&part, normed, stride, prefix.count, y, hidden_stride);
     }
     iviti_pool_barrier(&s->pool);
-    if (g->gelu_kind == IVITI_GELU_TABLE)
+    if (b->gelu_table)
         return;
     if (thread == 0) { /* ShiftGELU needs whole rows */
         s->kernels.shift_gelu(hidden, hidden_stride, prefix.count, b->fc1.out,

@@ -50,7 +50,7 @@ static void make_outputs(const iviti_engine *e, const iviti_call *c, const int8_
 {
     const size_t groups = (c->a->tokens + IVITI_GROUP - 1) / IVITI_GROUP;
     const size_t panel_bytes = groups * 64;
-    const bool halves = c->a->kind == IVITI_SOFTMAX_SHIFT16;
+    const bool halves = c->a->kind == IVITI_SOFTMAX_SHIFT16 || c->a->kind == IVITI_SOFTMAX_LIS;
     _Alignas(64) int32_t low[TILE_ROWS * TILE_COLUMNS] = { 0 };
     _Alignas(64) int32_t high[TILE_ROWS * TILE_COLUMNS] = { 0 };
 
@@ -64,9 +64,29 @@ static void make_outputs(const iviti_engine *e, const iviti_call *c, const int8_
         product(c->low, c->stride, right, panel_bytes, groups, low, NULL);
         if (halves)
             product(c->high, c->stride, right, panel_bytes, groups, high, NULL);
+        if (c->all)
+            iviti_lessen_sulq(c->a->sulq, c->all + column, rows, low);
         for (size_t r = 0; r < rows; r++)
             e->finish_output(low + r * TILE_COLUMNS, halves ? high + r * TILE_COLUMNS : NULL,
                              output[r], y + r * y_stride + column, columns);
+    }
+}
+
+/* Sums of the values of each channel: their product with a row of ones. */
+static void sum_values(const iviti_engine *e, const iviti_call *c, const int8_t *values,
+                       int32_t all[MOST_HEAD_DIM])
+{
+    const size_t groups = (c->a->tokens + IVITI_GROUP - 1) / IVITI_GROUP;
+    const size_t panel_bytes = groups * 64;
+
+    memset(c->high, 0, c->stride); /* not in use otherwise */
+    memset(c->high, 1, c->a->tokens);
+    for (size_t column = 0; column < c->a->head_dim; column += TILE_COLUMNS) {
+        const size_t left = c->a->head_dim - column;
+        const size_t columns = left < TILE_COLUMNS ? left : TILE_COLUMNS;
+        e->products[0][(columns + IVITI_PANEL - 1) / IVITI_PANEL - 1](
+            c->high, 0, values + column / IVITI_PANEL * panel_bytes, panel_bytes, groups,
+            all + column, NULL);
     }
 }
 
@@ -100,14 +120,22 @@ void iviti_tiles_attention(const iviti_engine *e, const iviti_attention *a, cons
                            const int8_t *values, uint8_t *y, size_t y_stride, void *scratch)
 {
     const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-    const bool table = a->kind == IVITI_SOFTMAX_TABLE;
-    iviti_softmax *softmax = table ? e->softmax_table : e->softmax_shift;
+    const bool sulq = a->kind == IVITI_SOFTMAX_SULQ;
+    iviti_softmax *softmax = iviti_softmax_has_table(a->kind)   ? e->softmax_table
+                             : a->kind == IVITI_SOFTMAX_LIS ? iviti_softmax_lis
+                                                            : e->softmax_shift;
     iviti_call c = make_call(a, scratch);
     _Alignas(64) uint8_t exp_bytes[4 * 256];
+    _Alignas(64) int32_t all[MOST_HEAD_DIM];
 
-    if (!table) {
+    if (softmax == e->softmax_shift) {
         split_exponentials(a->exp_shift, exp_bytes);
         c.exp_bytes = exp_bytes;
+    }
+    if (sulq) {
+        memset(all, 0, sizeof all); /* a tile's last columns, where no panel is */
+        sum_values(e, &c, values, all);
+        c.all = all;
     }
     make_corrections(e, &c, keys);
     for (size_t i = 0, row = 0, count; i < tiles; i++, row += count) {
@@ -115,6 +143,8 @@ void iviti_tiles_attention(const iviti_engine *e, const iviti_attention *a, cons
         count = rows / tiles + (i < rows % tiles);
         make_scores(e, &c, q + row * q_stride, q_stride, count, keys);
         softmax(&c, count, first + row, output);
+        if (sulq)
+            iviti_make_sulq_codes(&c, count, output);
         make_outputs(e, &c, values, count, output, y + row * y_stride, y_stride);
     }
 }

@@ -95,6 +95,7 @@ typedef struct iviti_call {
     int32_t *scores;     /* (blocks, 6, 64) */
     uint8_t *low;        /* (6, stride) numerators or their low bytes, zero beyond the tokens */
     uint8_t *high;       /* (6, stride) the high bytes of numerators of 16 bits */
+    const int32_t *all;  /* SULQ: (round_up(head_dim, 64)) sums of the values */
     size_t stride;
     const uint8_t *exp_bytes; /* (4, 256) Shiftmax: exp_shift byte by byte, the lowest first */
 } iviti_call;
@@ -105,6 +106,14 @@ typedef struct iviti_call {
  */
 typedef void iviti_softmax(const iviti_call *c, size_t rows, size_t query,
                            iviti_dyadic output[TILE_ROWS]);
+
+/* Log-Int-Softmax, for all engines. */
+iviti_softmax iviti_softmax_lis;
+
+/* SULQ, for all engines: the table softmax's numerators to codes, in place; and sums (rows, 64) of
+ * code * value to what is requantised, all (64) being the sums of the values. */
+void iviti_make_sulq_codes(const iviti_call *c, size_t rows, iviti_dyadic output[TILE_ROWS]);
+void iviti_lessen_sulq(const iviti_sulq *s, const int32_t *all, size_t rows, int32_t *sums);
 
 /* y[n] = clamp8((low[n] + 256 * high[n]) * output) + 128 for `columns` columns; high may be NULL;
  * both (64) are aligned. */

@@ -28,6 +28,7 @@
 #ifndef IVITI_KERNEL_H
 #define IVITI_KERNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,7 +57,12 @@ typedef struct iviti_join {
 #define IVITI_DYADIC_ONE ((iviti_dyadic){ 1 << 30, 30 })
 
 /* LayerNorm: statistics, then an affine map per channel (NUMERICS.md, LayerNorm). */
-typedef enum iviti_norm_kind { IVITI_NORM_EXACT, IVITI_NORM_NEWTON } iviti_norm_kind;
+typedef enum iviti_norm_kind {
+    IVITI_NORM_EXACT,
+    IVITI_NORM_NEWTON,
+    IVITI_NORM_L1,
+    IVITI_NORM_KINDS
+} iviti_norm_kind;
 
 typedef struct iviti_norm {
     uint32_t width;
@@ -71,21 +77,42 @@ typedef struct iviti_norm {
 typedef enum iviti_softmax_kind {
     IVITI_SOFTMAX_TABLE,      /* u8 numerators from a table, one division a row */
     IVITI_SOFTMAX_SHIFT16,    /* Shiftmax, probabilities of 16 bits */
-    IVITI_SOFTMAX_SHIFT8      /* Shiftmax, probabilities of 8 bits */
+    IVITI_SOFTMAX_SHIFT8,     /* Shiftmax, probabilities of 8 bits */
+    IVITI_SOFTMAX_SULQ,       /* the table's probabilities as powers of two, by thresholds */
+    IVITI_SOFTMAX_LIS,        /* Log-Int-Softmax: powers of two from i-exp */
+    IVITI_SOFTMAX_KERNELS,    /* that many a kernel knows; to it the others are SHIFT16 */
+    IVITI_SOFTMAX_I_EXP = IVITI_SOFTMAX_KERNELS, /* i-exp, probabilities of 16 bits */
+    IVITI_SOFTMAX_Q15,        /* exact exponentials, probabilities of 16 bits */
+    IVITI_SOFTMAX_KINDS
 } iviti_softmax_kind;
+
+/* Whether scores become indices of a table of numerators, or s8 logits. */
+static inline bool iviti_softmax_has_table(iviti_softmax_kind kind)
+{
+    return kind == IVITI_SOFTMAX_TABLE || kind == IVITI_SOFTMAX_SULQ;
+}
+
+/* SULQ (NUMERICS.md, section 5): how many thresholds a probability reaches is the exponent of its
+ * code; sums of code * value are multiplied by 2^shift and lessened by eta * (sum of all values). */
+typedef struct iviti_sulq {
+    uint32_t threshold[IVITI_SULQ_THRESHOLDS];
+    int32_t shift;
+    int32_t eta;
+} iviti_sulq;
 
 typedef struct iviti_attention {
     iviti_softmax_kind kind;
     uint32_t head_dim;         /* multiple of 4 */
     uint32_t tokens;           /* keys and values in the window */
-    iviti_dyadic score;        /* table: q.k to table index; shift: q.k to s8 logit */
-    const uint8_t *exp_table;  /* table: (256) u8 */
-    const int32_t *exp_shift;  /* shift: (256) ShiftExp of 0, -1, ..., -255, each in [0, 2^31) */
-    iviti_dyadic output;       /* table: before the division by the row's sum; shift: as it is */
-    const int32_t *bias;       /* (tokens, bias_stride) or NULL. table: added to q.k; shift: added to
-                                  the s8 logit after it is requantised by bias_score */
+    iviti_dyadic score;        /* table, SULQ: q.k to table index; else: q.k to s8 logit */
+    const uint8_t *exp_table;  /* table, SULQ: (256) u8 */
+    const int32_t *exp_shift;  /* else: (256) exponentials of 0, -1, ..., -255, each in [0, 2^31) */
+    const iviti_sulq *sulq;    /* SULQ only */
+    iviti_dyadic output;       /* table: before the division by the row's sum; else: as it is */
+    const int32_t *bias;       /* (tokens, bias_stride) or NULL. table, SULQ: added to q.k; else: added
+                                  to the s8 logit after it is requantised by bias_score */
     size_t bias_stride;
-    iviti_dyadic bias_score;   /* shift with bias only */
+    iviti_dyadic bias_score;   /* logits with bias only */
     const uint8_t *region;     /* (tokens) or NULL: tokens of different regions do not see each other */
 } iviti_attention;
 

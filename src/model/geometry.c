@@ -325,16 +325,43 @@ static bool check_activation_bits(verdict *v, const iviti_geometry *g)
     return true;
 }
 
+const char *iviti_norm_name(iviti_norm_kind kind)
+{
+    static const char *const names[] = { [IVITI_NORM_EXACT] = "exact",
+                                         [IVITI_NORM_NEWTON] = "newton",
+                                         [IVITI_NORM_L1] = "l1" };
+    return (unsigned)kind < IVITI_NORM_KINDS ? names[kind] : NULL;
+}
+
+const char *iviti_softmax_name(iviti_softmax_kind kind)
+{
+    static const char *const names[] = { [IVITI_SOFTMAX_TABLE] = "table-u8",
+                                         [IVITI_SOFTMAX_SHIFT16] = "shiftmax-16",
+                                         [IVITI_SOFTMAX_SHIFT8] = "shiftmax-8",
+                                         [IVITI_SOFTMAX_SULQ] = "sulq",
+                                         [IVITI_SOFTMAX_LIS] = "lis",
+                                         [IVITI_SOFTMAX_I_EXP] = "i-exp",
+                                         [IVITI_SOFTMAX_Q15] = "table-q15" };
+    return (unsigned)kind < IVITI_SOFTMAX_KINDS ? names[kind] : NULL;
+}
+
+const char *iviti_gelu_name(iviti_gelu_kind kind)
+{
+    static const char *const names[] = { [IVITI_GELU_TABLE] = "table",
+                                         [IVITI_GELU_SHIFT] = "shiftgelu",
+                                         [IVITI_GELU_I_GELU] = "i-gelu" };
+    return (unsigned)kind < IVITI_GELU_KINDS ? names[kind] : NULL;
+}
+
 static bool check_file(verdict *v, const iviti_geometry *g)
 {
-    if (g->norm_kind != IVITI_NORM_EXACT && g->norm_kind != IVITI_NORM_NEWTON)
+    if (!iviti_norm_name(g->norm_kind))
         return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.operators.norm is %d, which is not known",
                     (int)g->norm_kind);
-    if (g->softmax_kind != IVITI_SOFTMAX_TABLE && g->softmax_kind != IVITI_SOFTMAX_SHIFT16 &&
-        g->softmax_kind != IVITI_SOFTMAX_SHIFT8)
+    if (!iviti_softmax_name(g->softmax_kind))
         return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.operators.softmax is %d, which is not known",
                     (int)g->softmax_kind);
-    if (g->gelu_kind != IVITI_GELU_TABLE && g->gelu_kind != IVITI_GELU_SHIFT)
+    if (!iviti_gelu_name(g->gelu_kind))
         return fail(v, IVITI_ERROR_UNSUPPORTED, "iviti.operators.gelu is %d, which is not known",
                     (int)g->gelu_kind);
 

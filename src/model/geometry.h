@@ -43,7 +43,12 @@ typedef enum iviti_activation {
 #define IVITI_MAX_ACTIVATIONS (IVITI_BLOCK_ACTIVATIONS * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES - 1)
 
 typedef enum iviti_family { IVITI_VIT, IVITI_SWIN } iviti_family;
-typedef enum iviti_gelu_kind { IVITI_GELU_TABLE, IVITI_GELU_SHIFT } iviti_gelu_kind;
+typedef enum iviti_gelu_kind {
+    IVITI_GELU_TABLE,
+    IVITI_GELU_SHIFT,
+    IVITI_GELU_I_GELU,
+    IVITI_GELU_KINDS
+} iviti_gelu_kind;
 typedef enum iviti_fit { IVITI_FIT_CROP, IVITI_FIT_SQUASH } iviti_fit;
 
 /* What happens to a picture of any size: shorter side to `resize`, then the centre (CROP), or both
@@ -130,6 +135,12 @@ typedef struct iviti_geometry {
     uint32_t logits_multiplier; /* in [2^30, 2^31) */
     uint32_t logits_shift;      /* in [1, 62] */
 } iviti_geometry;
+
+/* What the values of iviti.operators.norm, .softmax and .gelu are called in a file; NULL beyond the
+ * last. */
+const char *iviti_norm_name(iviti_norm_kind kind);
+const char *iviti_softmax_name(iviti_softmax_kind kind);
+const char *iviti_gelu_name(iviti_gelu_kind kind);
 
 /* Fills depth, features, the stem's maps, grids and windows of later stages from the rest, and checks every limit of
  * the network itself. stage[0].window is the configured window; each stage gets the one it uses.

@@ -11,7 +11,8 @@
 #include "base/checked.h"
 #include "base/log.h"
 
-#define SHOWN 60 /* characters of a string that are quoted */
+#define SHOWN      60                  /* characters of a string that are quoted */
+#define MOST_KINDS IVITI_SOFTMAX_KINDS /* of an operator */
 
 typedef enum key {
     KEY_CHECKSUM,
@@ -143,6 +144,21 @@ static iviti_status choose(const collector *c, const iviti_gguf_pair *pair,
                 (const char *)pair->data);
 }
 
+/* One of the kinds of an operator, which the geometry names. */
+static iviti_status choose_kind(const collector *c, key id, const iviti_gguf_pair *pair,
+                                int *chosen)
+{
+    const char *names[MOST_KINDS];
+    int count = 0;
+    for (const char *name;; names[count++] = name) {
+        name = id == KEY_NORM      ? iviti_norm_name((iviti_norm_kind)count)
+               : id == KEY_SOFTMAX ? iviti_softmax_name((iviti_softmax_kind)count)
+                                   : iviti_gelu_name((iviti_gelu_kind)count);
+        if (name == NULL)
+            return choose(c, pair, names, count, chosen);
+    }
+}
+
 static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pair)
 {
     static const char *const families[] = { [IVITI_VIT] = "vit", [IVITI_SWIN] = "swin" };
@@ -152,15 +168,6 @@ static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pa
     };
     static const char *const pixels[] = { "raw", "table" };
     static const char *const entries[] = { "s16", "s8" };
-    static const char *const norms[] = {
-        [IVITI_NORM_EXACT] = "exact", [IVITI_NORM_NEWTON] = "newton"
-    };
-    static const char *const softmaxes[] = { [IVITI_SOFTMAX_TABLE] = "table-u8",
-                                             [IVITI_SOFTMAX_SHIFT16] = "shiftmax-16",
-                                             [IVITI_SOFTMAX_SHIFT8] = "shiftmax-8" };
-    static const char *const gelus[] = {
-        [IVITI_GELU_TABLE] = "table", [IVITI_GELU_SHIFT] = "shiftgelu"
-    };
     static const char *const heads[] = { "class", "class+patches" };
     static const char *const prunes[] = { "predictor", "cls", "merge" };
     static const char *const fuses[] = { "mean", "sum" };
@@ -197,11 +204,11 @@ static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pa
         g->narrow_entry = chosen == 1;
         return status;
     case KEY_NORM:
-        status = choose(c, pair, norms, 2, &chosen);
+        status = choose_kind(c, id, pair, &chosen);
         g->norm_kind = (iviti_norm_kind)chosen;
         return status;
     case KEY_SOFTMAX:
-        status = choose(c, pair, softmaxes, 3, &chosen);
+        status = choose_kind(c, id, pair, &chosen);
         g->softmax_kind = (iviti_softmax_kind)chosen;
         return status;
     case KEY_HEAD:
@@ -209,7 +216,7 @@ static iviti_status store_choice(collector *c, key id, const iviti_gguf_pair *pa
         g->token_head = chosen == 1;
         return status;
     default:
-        status = choose(c, pair, gelus, 2, &chosen);
+        status = choose_kind(c, id, pair, &chosen);
         g->gelu_kind = (iviti_gelu_kind)chosen;
         return status;
     }

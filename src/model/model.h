@@ -14,17 +14,18 @@ typedef struct iviti_block {
     iviti_dense query, key, value; /* rows of qkv.weight */
     const iviti_dyadic *score;     /* (heads) */
     const uint8_t *exp_table;      /* (256) table softmax */
-    const int32_t *exp_shift;      /* (256) Shiftmax: built at load from score.one_over_scale */
+    const int32_t *exp_shift;      /* (256) softmax of s8 logits: exponentials, built at load */
+    iviti_sulq sulq;               /* SULQ */
     const iviti_dyadic *output;    /* (heads) */
     const int32_t *position_bias;  /* Swin: (heads, window^2, bias_stride), expanded at load */
-    iviti_dyadic bias_score;       /* Swin, Shiftmax */
+    iviti_dyadic bias_score;       /* Swin, softmax of s8 logits */
     iviti_dense proj;
     iviti_join join1;
     iviti_norm norm2;
     iviti_dense fc1;
-    const uint8_t *gelu_table;     /* (ceil(hidden/64), 256) offset binary; table GELU */
+    const uint8_t *gelu_table;     /* (ceil(hidden/64), 256) offset binary; NULL: ShiftGELU */
     int32_t gelu_one_over_scale;   /* ShiftGELU */
-    iviti_dyadic gelu_output;      /* ShiftGELU */
+    iviti_dyadic gelu_output;      /* ShiftGELU, i-GELU */
     iviti_dense fc2;
     iviti_join join2;
     const iviti_dyadic *size;      /* merged tokens: (heads) 2^-16 octaves to what q.k is in */

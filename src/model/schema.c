@@ -17,6 +17,10 @@
 #define POSITION_BIAS     (1 << 24)
 #define MAX_ONE_OVER      32768 /* of Shiftmax */
 #define MAX_ONE_OVER_GELU 255
+#define MAX_I_EXP         (1 << 30) /* constants of i-exp */
+#define MAX_I_GELU        (1 << 22) /* constants of i-GELU */
+#define MAX_THRESHOLD     (1 << 25) /* of SULQ */
+#define MAX_ETA           (1 << 20)
 
 typedef struct owner_entry {
     const char *name; /* after the section's prefix */
@@ -36,6 +40,10 @@ static const owner_entry owners[IVITI_OWNERS] = {
     [IVITI_BLOCK_SCORE] = { "attention.score", IVITI_DYADIC, 1, 62 },
     [IVITI_BLOCK_EXP_TABLE] = { "attention.table", IVITI_ARRAY, 0, 0 },
     [IVITI_BLOCK_EXP_SCALE] = { "attention.scale", IVITI_ARRAY, 0, 0 },
+    [IVITI_BLOCK_EXPONENTIALS] = { "attention.exponentials", IVITI_ARRAY, 0, 0 },
+    [IVITI_BLOCK_EXP_POLYNOMIAL] = { "attention.polynomial", IVITI_ARRAY, 0, 0 },
+    [IVITI_BLOCK_THRESHOLDS] = { "attention.thresholds", IVITI_ARRAY, 0, 0 },
+    [IVITI_BLOCK_ETA] = { "attention.eta", IVITI_ARRAY, 0, 0 },
     [IVITI_BLOCK_POSITION_BIAS] = { "attention.bias", IVITI_ARRAY, 0, 0 },
     [IVITI_BLOCK_BIAS_SCORE] = { "attention.bias_score", IVITI_DYADIC, 24, 62 },
     [IVITI_BLOCK_OUTPUT] = { "attention.output", IVITI_DYADIC, 25, 62 },
@@ -45,6 +53,7 @@ static const owner_entry owners[IVITI_OWNERS] = {
     [IVITI_BLOCK_FC1] = { "fc1", IVITI_DENSE, 32, 62 },
     [IVITI_BLOCK_GELU_TABLE] = { "gelu.table", IVITI_ARRAY, 0, 0 },
     [IVITI_BLOCK_GELU_SCALE] = { "gelu.scale", IVITI_ARRAY, 0, 0 },
+    [IVITI_BLOCK_GELU_POLYNOMIAL] = { "gelu.polynomial", IVITI_ARRAY, 0, 0 },
     [IVITI_BLOCK_GELU_OUTPUT] = { "gelu.output", IVITI_DYADIC, 24, 62 },
     [IVITI_BLOCK_FC2] = { "fc2", IVITI_DENSE, 32, 62 },
     [IVITI_BLOCK_JOIN2] = { "join2", IVITI_JOIN, 20, 62 },
@@ -94,8 +103,8 @@ static const struct {
 static bool exists(const iviti_geometry *g, iviti_owner owner)
 {
     const bool swin = g->family == IVITI_SWIN;
-    const bool table_softmax = g->softmax_kind == IVITI_SOFTMAX_TABLE;
-    const bool table_gelu = g->gelu_kind == IVITI_GELU_TABLE;
+    const iviti_softmax_kind softmax = g->softmax_kind;
+    const bool table_softmax = iviti_softmax_has_table(softmax);
     switch (owner) {
     case IVITI_EMBED_PIXELS:
         return g->pixel_table;
@@ -109,14 +118,24 @@ static bool exists(const iviti_geometry *g, iviti_owner owner)
     case IVITI_BLOCK_EXP_TABLE:
         return table_softmax;
     case IVITI_BLOCK_EXP_SCALE:
-        return !table_softmax;
+        return softmax == IVITI_SOFTMAX_SHIFT16 || softmax == IVITI_SOFTMAX_SHIFT8;
+    case IVITI_BLOCK_EXPONENTIALS:
+        return softmax == IVITI_SOFTMAX_Q15;
+    case IVITI_BLOCK_EXP_POLYNOMIAL:
+        return softmax == IVITI_SOFTMAX_I_EXP || softmax == IVITI_SOFTMAX_LIS;
+    case IVITI_BLOCK_THRESHOLDS:
+    case IVITI_BLOCK_ETA:
+        return softmax == IVITI_SOFTMAX_SULQ;
     case IVITI_BLOCK_BIAS_SCORE:
         return swin && !table_softmax;
     case IVITI_BLOCK_GELU_TABLE:
-        return table_gelu;
+        return g->gelu_kind == IVITI_GELU_TABLE;
     case IVITI_BLOCK_GELU_SCALE:
+        return g->gelu_kind == IVITI_GELU_SHIFT;
+    case IVITI_BLOCK_GELU_POLYNOMIAL:
+        return g->gelu_kind == IVITI_GELU_I_GELU;
     case IVITI_BLOCK_GELU_OUTPUT:
-        return !table_gelu;
+        return g->gelu_kind != IVITI_GELU_TABLE;
     case IVITI_PATCHES_NORM:
     case IVITI_PATCHES_HEAD:
         return g->token_head;
@@ -354,6 +373,26 @@ static void fill_array(const iviti_geometry *g, iviti_tensor_spec *s)
     case IVITI_BLOCK_EXP_TABLE:
         set_shape(s, IVITI_TYPE_I8, 256, 0);
         set_range(s, -128, 127);
+        break;
+    case IVITI_BLOCK_EXPONENTIALS:
+        set_shape(s, IVITI_TYPE_I16, 256, 0);
+        set_range(s, 0, INT16_MAX);
+        break;
+    case IVITI_BLOCK_EXP_POLYNOMIAL:
+        set_shape(s, IVITI_TYPE_I32, 3, 0);
+        set_range(s, 1, MAX_I_EXP);
+        break;
+    case IVITI_BLOCK_THRESHOLDS:
+        set_shape(s, IVITI_TYPE_I32, IVITI_SULQ_THRESHOLDS, 0);
+        set_range(s, 1, MAX_THRESHOLD);
+        break;
+    case IVITI_BLOCK_ETA:
+        set_shape(s, IVITI_TYPE_I32, 2, 0);
+        set_range(s, 0, MAX_ETA);
+        break;
+    case IVITI_BLOCK_GELU_POLYNOMIAL:
+        set_shape(s, IVITI_TYPE_I32, 2, 0);
+        set_range(s, 1, MAX_I_GELU);
         break;
     case IVITI_BLOCK_POSITION_BIAS:
         set_shape(s, IVITI_TYPE_I32, reach * reach, stage->heads);

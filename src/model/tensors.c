@@ -12,6 +12,8 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "kernels/ref/comparison.h"
+#include "kernels/requantize.h"
 #include "model/pack.h"
 
 #define CHUNK          512 /* elements converted at a time */
@@ -58,6 +60,11 @@ static uint64_t position_bias_memory(const iviti_stage *stage)
            sizeof(int32_t);
 }
 
+static uint64_t gelu_groups(const iviti_stage *stage)
+{
+    return (stage->hidden + IVITI_GELU_GROUP - 1) / IVITI_GELU_GROUP;
+}
+
 /* Bytes that the tensor asks the arena for: those of its whole layer at the layer's first tensor.
  */
 static uint64_t tensor_memory(const iviti_geometry *g, const iviti_tensor_spec *spec)
@@ -80,9 +87,13 @@ static uint64_t tensor_memory(const iviti_geometry *g, const iviti_tensor_spec *
     case IVITI_ARRAY:
         if (spec->owner == IVITI_BLOCK_POSITION_BIAS)
             return position_bias_memory(&g->stage[spec->stage]);
-        if (spec->owner == IVITI_BLOCK_EXP_SCALE)
+        if (spec->owner == IVITI_BLOCK_EXP_SCALE || spec->owner == IVITI_BLOCK_EXPONENTIALS ||
+            spec->owner == IVITI_BLOCK_EXP_POLYNOMIAL)
             return EXP_ENTRIES * sizeof(int32_t);
-        if (spec->owner == IVITI_BLOCK_GELU_SCALE)
+        if (spec->owner == IVITI_BLOCK_GELU_POLYNOMIAL)
+            return gelu_groups(&g->stage[spec->stage]) * 256;
+        if (spec->owner == IVITI_BLOCK_GELU_SCALE || spec->owner == IVITI_BLOCK_THRESHOLDS ||
+            spec->owner == IVITI_BLOCK_ETA)
             return 0;
         return round_up((size_t)spec->bytes, IVITI_ALIGNMENT);
     default:
@@ -440,6 +451,24 @@ static iviti_dyadic *place_factors(iviti_tensor_loader *l, const iviti_tensor_sp
     return factors;
 }
 
+/* i-GELU sees 256 different arguments: it becomes a table, the same for all groups of channels. */
+static void fill_i_gelu(const iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    const iviti_geometry *const g = &l->model->geometry;
+    const uint64_t groups = gelu_groups(&g->stage[spec->stage]);
+    const int bits = iviti_activation_bits(
+        g, iviti_block_activation(spec->index, spec->stage, IVITI_ACTIVATION_FC2));
+    const int64_t most = (1 << (bits - 1)) - 1;
+    for (int i = 0; i < 256; i++) {
+        const int8_t x = (int8_t)(i - 128);
+        int32_t y;
+        iviti_i_gelu(&x, 1, l->i_gelu[0], l->i_gelu[1], &y);
+        const int64_t code = iviti_clamp(iviti_requantize(y, l->pair[0]), -most - 1, most);
+        for (uint64_t group = 0; group < groups; group++)
+            l->i_gelu_table[group * 256 + (uint64_t)i] = (uint8_t)(code + 128);
+    }
+}
+
 static void store_pair(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
     iviti_block *const block = l->model->blocks + spec->index;
@@ -459,6 +488,8 @@ static void store_pair(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
         break;
     case IVITI_BLOCK_GELU_OUTPUT:
         block->gelu_output = l->pair[0];
+        if (l->model->geometry.gelu_kind == IVITI_GELU_I_GELU)
+            fill_i_gelu(l, spec);
         break;
     default:
         break;
@@ -524,6 +555,13 @@ static iviti_status load_exp_table(iviti_tensor_loader *l, const iviti_tensor_sp
     return IVITI_OK;
 }
 
+static int64_t tokens_attended(const iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    const iviti_stage *const stage = &l->model->geometry.stage[spec->stage];
+    return stage->window ? (int64_t)stage->window * stage->window
+                         : iviti_stage_tokens(&l->model->geometry, spec->stage);
+}
+
 /* Shiftmax sees 256 different arguments, so its exponentials are worked out once. */
 static iviti_status load_exp_scale(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
@@ -533,9 +571,7 @@ static iviti_status load_exp_scale(iviti_tensor_loader *l, const iviti_tensor_sp
     if (status != IVITI_OK)
         return status;
     /* Shiftmax whose sum is capped: tokens * scale / 2 bounds the probabilities' sum (NUMERICS.md). */
-    const iviti_stage *const stage = &l->model->geometry.stage[spec->stage];
-    const int64_t tokens = stage->window ? (int64_t)stage->window * stage->window
-                                         : iviti_stage_tokens(&l->model->geometry, spec->stage);
+    const int64_t tokens = tokens_attended(l, spec);
     if (tokens * one_over_scale > 1 << 24)
         return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
                               "%s is %ld for %ld tokens; their product must be at most %d",
@@ -543,6 +579,103 @@ static iviti_status load_exp_scale(iviti_tensor_loader *l, const iviti_tensor_sp
     for (int i = 0; i < EXP_ENTRIES; i++)
         table[i] = (int32_t)iviti_shift_exp(-i, one_over_scale, EXP_SHIFT_BITS);
     l->model->blocks[spec->index].exp_shift = table;
+    return IVITI_OK;
+}
+
+/* Exponentials as they are: the sums of Shiftmax stay below its cap, 4096 * 32767. */
+static iviti_status load_exponentials(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    int32_t *const table = iviti_arena_take(&l->arena, EXP_ENTRIES * sizeof(int32_t));
+    const iviti_status status = read_s32(l, spec, table);
+    if (status != IVITI_OK)
+        return status;
+    if (table[0] != INT16_MAX)
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE, "%s[0] is %" PRId32
+                              "; it must be 32767", spec->name, table[0]);
+    for (int i = 1; i < EXP_ENTRIES; i++)
+        if (table[i] > table[i - 1])
+            return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                                  "%s[%d] is %" PRId32 "; it must be at most the %" PRId32
+                                  " before",
+                                  spec->name, i, table[i], table[i - 1]);
+    l->model->blocks[spec->index].exp_shift = table;
+    return IVITI_OK;
+}
+
+/* i-exp's constants; see iviti_i_exp_constants for what they keep within its range. */
+static iviti_status load_polynomial(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    int32_t *const table = iviti_arena_take(&l->arena, EXP_ENTRIES * sizeof(int32_t));
+    int32_t value[3];
+    const iviti_status status = read_s32(l, spec, value);
+    if (status != IVITI_OK)
+        return status;
+    const iviti_i_exp_constants k = { value[0], value[1], value[2] };
+    if (k.ln2 > 1 << 14 || k.b > 1 << 15)
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                              "%s begins with %" PRId32 ", %" PRId32
+                              "; the limits are 16384 and 32768",
+                              spec->name, k.ln2, k.b);
+    if (k.b < k.ln2 || (int64_t)k.b * k.b > INT64_C(4) * k.c)
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                              "%s is %" PRId32 ", %" PRId32 ", %" PRId32
+                              "; the second must be at least the first, and its square at most "
+                              "four times the third",
+                              spec->name, k.ln2, k.b, k.c);
+    iviti_i_exp_fill(k, l->model->geometry.softmax_kind == IVITI_SOFTMAX_I_EXP, table);
+    l->model->blocks[spec->index].exp_shift = table;
+    return IVITI_OK;
+}
+
+static iviti_status load_thresholds(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    int32_t value[IVITI_SULQ_THRESHOLDS];
+    const iviti_status status = read_s32(l, spec, value);
+    if (status != IVITI_OK)
+        return status;
+    for (int i = 0; i < IVITI_SULQ_THRESHOLDS; i++) {
+        if (i > 0 && value[i] < value[i - 1])
+            return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                                  "%s[%d] is %" PRId32 "; it must be at least the %" PRId32
+                                  " before",
+                                  spec->name, i, value[i], value[i - 1]);
+        l->model->blocks[spec->index].sulq.threshold[i] = (uint32_t)value[i];
+    }
+    return IVITI_OK;
+}
+
+/* Sums of code * value, shifted and lessened, must fit 32 bits: codes are at most 128. */
+static iviti_status load_eta(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    int32_t value[2];
+    const iviti_status status = read_s32(l, spec, value);
+    if (status != IVITI_OK)
+        return status;
+    const int64_t tokens = tokens_attended(l, spec);
+    if (value[0] > 8 ||
+        tokens * 128 * ((INT64_C(128) << value[0]) + value[1]) > INT32_MAX)
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                              "%s is %" PRId32 ", %" PRId32 " for %" PRId64
+                              " tokens; the shift must be at most 8, and the sums could reach the "
+                              "limit of 2147483647",
+                              spec->name, value[0], value[1], tokens);
+    l->model->blocks[spec->index].sulq.shift = value[0];
+    l->model->blocks[spec->index].sulq.eta = value[1];
+    return IVITI_OK;
+}
+
+static iviti_status load_i_gelu(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    const iviti_status status = read_s32(l, spec, l->i_gelu);
+    if (status != IVITI_OK)
+        return status;
+    if (l->i_gelu[0] > 1 << 11)
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                              "%s[0] is %" PRId32 "; it must be 1 to 2048", spec->name,
+                              l->i_gelu[0]);
+    l->i_gelu_table =
+        iviti_arena_take(&l->arena, gelu_groups(&l->model->geometry.stage[spec->stage]) * 256);
+    l->model->blocks[spec->index].gelu_table = l->i_gelu_table;
     return IVITI_OK;
 }
 
@@ -631,6 +764,16 @@ static iviti_status load_array(iviti_tensor_loader *l, const iviti_tensor_spec *
         return load_exp_table(l, spec);
     case IVITI_BLOCK_EXP_SCALE:
         return load_exp_scale(l, spec);
+    case IVITI_BLOCK_EXPONENTIALS:
+        return load_exponentials(l, spec);
+    case IVITI_BLOCK_EXP_POLYNOMIAL:
+        return load_polynomial(l, spec);
+    case IVITI_BLOCK_THRESHOLDS:
+        return load_thresholds(l, spec);
+    case IVITI_BLOCK_ETA:
+        return load_eta(l, spec);
+    case IVITI_BLOCK_GELU_POLYNOMIAL:
+        return load_i_gelu(l, spec);
     case IVITI_BLOCK_POSITION_BIAS:
         return load_position_bias(l, spec);
     case IVITI_BLOCK_GELU_SCALE:

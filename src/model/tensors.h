@@ -37,6 +37,8 @@ typedef struct iviti_tensor_loader {
     int32_t *multiplier, *shift, *bias;
     iviti_dyadic *factors;
     iviti_dyadic pair[2];
+    int32_t i_gelu[2];
+    uint8_t *i_gelu_table;
 } iviti_tensor_loader;
 
 /* `bytes` bytes of the arena, or NULL beyond its end. */

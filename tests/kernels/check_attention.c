@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kernels/prototypes.h"
+#include "model/geometry.h"
 
 typedef struct shape {
     uint32_t tokens, head_dim, first, rows, gap;
@@ -98,6 +99,28 @@ static const int32_t *exp_shift(test *t, uint32_t tokens)
     return table;
 }
 
+/* Thresholds anywhere, some of them the same or never reached. */
+static const iviti_sulq *sulq(test *t, uint32_t tokens)
+{
+    chance *c = &t->chance;
+    iviti_sulq *s = memory_take(&t->memory, sizeof *s, _Alignof(iviti_sulq));
+    int32_t before = 1;
+
+    for (size_t i = 0; i < IVITI_SULQ_THRESHOLDS; i++) {
+        if (!chance_one_in(c, 4)) {
+            const int32_t next = before + before / 2 + chance_between(c, 0, 1 << 18);
+            before = next < 1 << 25 ? next : 1 << 25;
+        }
+        s->threshold[i] = (uint32_t)before;
+    }
+    s->shift = 8;
+    while (s->shift > 0 && (int64_t)tokens * 128 * (256 << s->shift) > INT32_MAX)
+        s->shift--;
+    s->eta = chance_between(c, 0, 128 << s->shift);
+    memory_protect(&t->memory, s);
+    return s;
+}
+
 static void make_bias(test *t, iviti_attention *a)
 {
     chance *c = &t->chance;
@@ -144,13 +167,15 @@ static void run_shape(test *t, const shape *s, iviti_softmax_kind kind)
     chance *c = &t->chance;
     head h = { .s = *s, .stride = s->head_dim + s->gap };
     iviti_attention *a = &h.a;
-    const bool table = kind == IVITI_SOFTMAX_TABLE;
+    const bool table = iviti_softmax_has_table(kind);
 
     *a = (iviti_attention){ .kind = kind, .head_dim = s->head_dim, .tokens = s->tokens };
     a->score = score_factor(c, s->head_dim, table);
     if (table) {
         a->exp_table = exp_table(t);
-        a->output = chance_factor(c, 7, 8, 25, 40);
+        a->sulq = sulq(t, s->tokens);
+        a->output = kind == IVITI_SOFTMAX_SULQ ? chance_factor(c, 24, 8, 32, 62)
+                                               : chance_factor(c, 7, 8, 25, 40);
     } else {
         a->exp_shift = exp_shift(t, s->tokens);
         a->output = chance_factor(c, 22, 8, 32, 62);
@@ -179,10 +204,7 @@ static void run_shape(test *t, const shape *s, iviti_softmax_kind kind)
     char text[160];
     snprintf(text, sizeof text,
              "%s tokens %u head_dim %u first %u rows %u bias %d region %d score %d/2^%d",
-             table                           ? "table"
-             : kind == IVITI_SOFTMAX_SHIFT16 ? "shift16"
-                                             : "shift8",
-             s->tokens, s->head_dim, s->first, s->rows, a->bias != NULL, a->region != NULL,
+             iviti_softmax_name(kind), s->tokens, s->head_dim, s->first, s->rows, a->bias != NULL, a->region != NULL,
              a->score.multiplier, a->score.shift);
     const twins o = twins_take(t, bytes, 1);
     run_case(t, text, 2.0 * s->rows * s->tokens * s->head_dim, &o, call_attention, &h);
@@ -196,6 +218,6 @@ void check_attention(test *t)
         t->bench ? sizeof bench_shapes / sizeof *bench_shapes : sizeof shapes / sizeof *shapes;
 
     for (size_t i = 0; i < count; i++)
-        for (int kind = IVITI_SOFTMAX_TABLE; kind <= IVITI_SOFTMAX_SHIFT8 && !t->failed; kind++)
+        for (int kind = IVITI_SOFTMAX_TABLE; kind < IVITI_SOFTMAX_KERNELS && !t->failed; kind++)
             run_shape(t, &list[i], (iviti_softmax_kind)kind);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "kernels/prototypes.h"
+#include "model/geometry.h"
 
 typedef struct shape {
     uint32_t rows, width, x_gap, y_gap;
@@ -56,7 +57,8 @@ static void make_norm(test *t, layer *l)
 {
     chance *c = &t->chance;
     const size_t width = l->s.width;
-    const bool newton = chance_one_in(c, 2);
+    const iviti_norm_kind kind = (iviti_norm_kind)(chance_u32(c) % IVITI_NORM_KINDS);
+    const bool newton = kind == IVITI_NORM_NEWTON;
     const bool usual = t->bench || chance_one_in(c, 2);
     int32_t *multiplier = memory_take(&t->memory, width * sizeof *multiplier, sizeof *multiplier);
     int32_t *shift = memory_take(&t->memory, width * sizeof *shift, sizeof *shift);
@@ -75,7 +77,7 @@ static void make_norm(test *t, layer *l)
     memory_protect(&t->memory, shift);
     memory_protect(&t->memory, bias);
     l->n = (iviti_norm){ .width = l->s.width,
-                         .kind = newton ? IVITI_NORM_NEWTON : IVITI_NORM_EXACT,
+                         .kind = kind,
                          .epsilon = chance_one_in(c, 2) ? 1 : (int64_t)chance_u32(c) << 20 | 1,
                          .multiplier = multiplier,
                          .shift = shift,
@@ -94,7 +96,7 @@ static void make_map(test *t, layer *l)
 static void describe(const layer *l, char *text, size_t bytes)
 {
     snprintf(text, bytes, "%s rows %u width %u gaps %u %u map %d",
-             l->n.kind == IVITI_NORM_NEWTON ? "newton" : "exact", l->s.rows, l->s.width, l->s.x_gap,
+             iviti_norm_name(l->n.kind), l->s.rows, l->s.width, l->s.x_gap,
              l->s.y_gap, l->map != NULL);
 }
 

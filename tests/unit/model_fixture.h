@@ -29,6 +29,12 @@ typedef enum fixture_kind {
     FIXTURE_SWIN_TABLE,    /* two stages, shifted windows, table operators */
     FIXTURE_SWIN_SHIFT,    /* Shiftmax of 8 bits, a window of the grid's size in the last stage */
     FIXTURE_VIT_STEM,      /* three convolutions before the patches, and a head of the patches */
+    FIXTURE_VIT_SULQ,      /* SULQ, i-GELU, L1 LayerNorm */
+    FIXTURE_VIT_LIS,       /* Log-Int-Softmax, i-GELU, exact LayerNorm */
+    FIXTURE_SWIN_SULQ,     /* the first Swin with SULQ and i-GELU */
+    FIXTURE_SWIN_I_EXP,    /* the first Swin with i-exp and L1 LayerNorm */
+    FIXTURE_SWIN_LIS,      /* the first Swin with Log-Int-Softmax */
+    FIXTURE_VIT_Q15,       /* tables of 16 bits */
     FIXTURE_KINDS
 } fixture_kind;
 
@@ -86,6 +92,18 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
                          .logits_shift = 45 };
     g.stage[0] = (iviti_stage){ .depth = 2, .dim = 32, .heads = 2, .hidden = 128 };
     switch (kind) {
+    case FIXTURE_VIT_SULQ:
+        g.norm_kind = IVITI_NORM_L1;
+        g.softmax_kind = IVITI_SOFTMAX_SULQ;
+        g.gelu_kind = IVITI_GELU_I_GELU;
+        break;
+    case FIXTURE_VIT_LIS:
+        g.softmax_kind = IVITI_SOFTMAX_LIS;
+        g.gelu_kind = IVITI_GELU_I_GELU;
+        break;
+    case FIXTURE_VIT_Q15:
+        g.softmax_kind = IVITI_SOFTMAX_Q15;
+        break;
     case FIXTURE_VIT_SHIFT:
         g.pixel_table = true;
         g.norm_kind = IVITI_NORM_NEWTON;
@@ -117,6 +135,9 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
         break;
     case FIXTURE_SWIN_TABLE:
     case FIXTURE_SWIN_SHIFT:
+    case FIXTURE_SWIN_SULQ:
+    case FIXTURE_SWIN_I_EXP:
+    case FIXTURE_SWIN_LIS:
         g.family = IVITI_SWIN;
         g.patch = 2;
         g.prefix_tokens = 0;
@@ -134,6 +155,14 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
             g.norm_kind = IVITI_NORM_NEWTON;
             g.softmax_kind = IVITI_SOFTMAX_SHIFT8;
             g.gelu_kind = IVITI_GELU_SHIFT;
+        } else if (kind == FIXTURE_SWIN_SULQ) {
+            g.softmax_kind = IVITI_SOFTMAX_SULQ;
+            g.gelu_kind = IVITI_GELU_I_GELU;
+        } else if (kind == FIXTURE_SWIN_I_EXP) {
+            g.softmax_kind = IVITI_SOFTMAX_I_EXP;
+            g.norm_kind = IVITI_NORM_L1;
+        } else if (kind == FIXTURE_SWIN_LIS) {
+            g.softmax_kind = IVITI_SOFTMAX_LIS;
         }
         break;
     default:
@@ -151,6 +180,9 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
 #define FIXTURE_STREAM 3000.0
 #define FIXTURE_WEIGHT 46.0 /* uniform in -80..80 */
 #define FIXTURE_PIXEL  74.0
+#define FIXTURE_SULQ_BITS  7    /* probabilities of 1 are 2^7 */
+#define FIXTURE_SULQ_SHIFT 6
+#define FIXTURE_I_GELU     3989 /* a GELU's input of 1 at the scale of 1 / 24 */
 #define FIXTURE_EXP    0.96 /* each entry of a softmax table to the one before */
 
 /* The factor of a layer's accumulators, joins and vectors. */
@@ -159,7 +191,7 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     const iviti_stage *const stage = &g->stage[s->stage];
     const double head_dim = stage->dim / stage->heads;
     const double score = sqrt(head_dim) * FIXTURE_S8 * FIXTURE_S8;
-    const bool table = g->softmax_kind == IVITI_SOFTMAX_TABLE;
+    const bool table = iviti_softmax_has_table(g->softmax_kind);
     const double tokens = stage->grid_width * stage->grid_height;
     const double entry = g->narrow_entry ? FIXTURE_S8 : FIXTURE_STREAM;
     double in = stage->dim;
@@ -187,9 +219,11 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     case IVITI_BLOCK_BIAS_SCORE:
         return 0.875;
     case IVITI_BLOCK_OUTPUT:
-        return table ? 1.75 : 1.75 / (g->softmax_kind == IVITI_SOFTMAX_SHIFT16 ? 32768 : 128);
+        if (g->softmax_kind == IVITI_SOFTMAX_SULQ)
+            return 1.75 / (1 << (FIXTURE_SULQ_BITS + FIXTURE_SULQ_SHIFT));
+        return table ? 1.75 : 1.75 / (g->softmax_kind == IVITI_SOFTMAX_SHIFT8 ? 128 : 32768);
     case IVITI_BLOCK_GELU_OUTPUT:
-        return 1.5 / 128;
+        return g->gelu_kind == IVITI_GELU_I_GELU ? 1.5 / (2 * FIXTURE_I_GELU) : 1.5 / 128;
     case IVITI_POOL:
         return 1.5 / tokens;
     default: /* proj */
@@ -201,7 +235,7 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
 static inline double fixture_norm_factor(const iviti_geometry *g, const iviti_tensor_spec *s)
 {
     const double out = s->owner == IVITI_EMBED_NORM ? FIXTURE_STREAM : FIXTURE_S8;
-    if (g->norm_kind == IVITI_NORM_EXACT)
+    if (g->norm_kind != IVITI_NORM_NEWTON)
         return out * 256 / 65536;
     return out * 256 * sqrt((double)s->shape[0]) / 1073741824.0;
 }
@@ -216,7 +250,7 @@ static inline iviti_dyadic fixture_element(const iviti_geometry *g, const iviti_
     const double spread = fixture_uniform(&state, 512, 1536) / 1024.0;
     int low = 32, high = 62;
     if (s->kind == IVITI_NORM)
-        low = g->norm_kind == IVITI_NORM_EXACT ? 25 : 31;
+        low = g->norm_kind == IVITI_NORM_NEWTON ? 31 : 25;
     else if (s->kind == IVITI_JOIN)
         low = 24;
     else if (s->owner == IVITI_BLOCK_SCORE || s->owner == IVITI_POOL)
@@ -260,7 +294,7 @@ static inline int32_t fixture_value(const iviti_geometry *g, const iviti_tensor_
     case IVITI_FIELD_SHIFT:
         return fixture_element(g, s, seed, i).shift;
     case IVITI_FIELD_EPSILON:
-        if (g->norm_kind == IVITI_NORM_NEWTON)
+        if (g->norm_kind != IVITI_NORM_EXACT)
             return i == 0;
         return i == 0 ? 12345 : 3;
     case IVITI_FIELD_BIAS:
@@ -280,8 +314,18 @@ static inline int32_t fixture_value(const iviti_geometry *g, const iviti_tensor_
         return entry > 127 ? entry - 256 : entry;
     }
     case IVITI_BLOCK_POSITION_BIAS:
-        return g->softmax_kind == IVITI_SOFTMAX_TABLE ? fixture_uniform(state, -3000, 3000)
-                                                      : fixture_uniform(state, -20, 20);
+        return iviti_softmax_has_table(g->softmax_kind) ? fixture_uniform(state, -3000, 3000)
+                                                        : fixture_uniform(state, -20, 20);
+    case IVITI_BLOCK_EXPONENTIALS:
+        return i == 0 ? 32767 : before - before / 24;
+    case IVITI_BLOCK_EXP_POLYNOMIAL: /* of logits at 1 / 24 */
+        return i == 0 ? 17 : i == 1 ? 64 : 1608;
+    case IVITI_BLOCK_THRESHOLDS: /* those of eta = 0.01 and 4 bits, but for the spread of tokens */
+        return i == 0 ? 27850 : before * 2 + 12345;
+    case IVITI_BLOCK_ETA: /* 0.01 */
+        return i == 0 ? FIXTURE_SULQ_SHIFT : (1 << (FIXTURE_SULQ_BITS + FIXTURE_SULQ_SHIFT)) / 100;
+    case IVITI_BLOCK_GELU_POLYNOMIAL: /* of inputs at 1 / 24 */
+        return i == 0 ? 61 : FIXTURE_I_GELU;
     case IVITI_BLOCK_GELU_TABLE:
         return fixture_gelu((int32_t)(i % 256) - 128, (int32_t)(i / 256));
     case IVITI_BLOCK_EXP_SCALE: /* the scale of logits is 1 / 24 */

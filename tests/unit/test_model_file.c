@@ -2,6 +2,7 @@
  *
  * Model files that are right: what is written is what is read, in the layout of the kernels.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -166,6 +167,45 @@ static void expect_position_bias(const opened *o, const int32_t *bias, const cha
     free(table);
 }
 
+static void expect_sulq(const opened *o, const iviti_block *b, const char *block)
+{
+    char layer[64];
+    snprintf(layer, sizeof layer, "%s.attention.thresholds", block);
+    for (size_t i = 0; i < IVITI_SULQ_THRESHOLDS; i++)
+        assert_int_equal(b->sulq.threshold[i], element(o, layer, "", i));
+    snprintf(layer, sizeof layer, "%s.attention.eta", block);
+    assert_int_equal(b->sulq.shift, element(o, layer, "", 0));
+    assert_int_equal(b->sulq.eta, element(o, layer, "", 1));
+}
+
+static void expect_exponentials(const opened *o, const iviti_block *b, const char *block)
+{
+    char layer[64];
+    if (o->g.softmax_kind == IVITI_SOFTMAX_Q15) {
+        snprintf(layer, sizeof layer, "%s.attention.exponentials", block);
+        for (size_t i = 0; i < 256; i++)
+            assert_int_equal(b->exp_shift[i], element(o, layer, "", i));
+    } else if (o->g.softmax_kind == IVITI_SOFTMAX_SHIFT16 ||
+               o->g.softmax_kind == IVITI_SOFTMAX_SHIFT8) {
+        snprintf(layer, sizeof layer, "%s.attention.scale", block);
+        const int32_t one_over_scale = element(o, layer, "", 0);
+        for (int i = 0; i < 256; i++)
+            assert_true(b->exp_shift[i] == iviti_shift_exp(-i, one_over_scale, 15));
+    } else {
+        snprintf(layer, sizeof layer, "%s.attention.polynomial", block);
+        const iviti_i_exp_constants k = { element(o, layer, "", 0), element(o, layer, "", 1),
+                                          element(o, layer, "", 2) };
+        const int n = iviti_i_exp_bits(k);
+        const double one = ldexp(k.c, n);
+        for (int i = 0; i < 256; i++) {
+            const double e = (double)iviti_i_exp(-i, k, n);
+            assert_true(b->exp_shift[i] == (o->g.softmax_kind == IVITI_SOFTMAX_LIS
+                                                ? e
+                                                : floor(e * 32767 / one + 0.5)));
+        }
+    }
+}
+
 static void expect_attention(const opened *o, const iviti_block *b, const char *block,
                              const iviti_stage *s)
 {
@@ -174,27 +214,37 @@ static void expect_attention(const opened *o, const iviti_block *b, const char *
     expect_factors(o, b->score, layer, s->heads);
     snprintf(layer, sizeof layer, "%s.attention.output", block);
     expect_factors(o, b->output, layer, s->heads);
-    if (o->g.softmax_kind == IVITI_SOFTMAX_TABLE) {
+    if (iviti_softmax_has_table(o->g.softmax_kind)) {
         snprintf(layer, sizeof layer, "%s.attention.table", block);
         for (size_t i = 0; i < 256; i++)
             assert_int_equal(b->exp_table[i], (uint8_t)element(o, layer, "", i));
         assert_null(b->exp_shift);
     } else {
-        snprintf(layer, sizeof layer, "%s.attention.scale", block);
-        const int32_t one_over_scale = element(o, layer, "", 0);
-        for (int i = 0; i < 256; i++)
-            assert_true(b->exp_shift[i] == iviti_shift_exp(-i, one_over_scale, 15));
+        expect_exponentials(o, b, block);
         assert_null(b->exp_table);
     }
+    if (o->g.softmax_kind == IVITI_SOFTMAX_SULQ)
+        expect_sulq(o, b, block);
     if (o->g.family == IVITI_VIT) {
         assert_null(b->position_bias);
         return;
     }
     snprintf(layer, sizeof layer, "%s.attention.bias", block);
     expect_position_bias(o, b->position_bias, layer, s);
-    if (o->g.softmax_kind != IVITI_SOFTMAX_TABLE) {
+    if (!iviti_softmax_has_table(o->g.softmax_kind)) {
         snprintf(layer, sizeof layer, "%s.attention.bias_score", block);
         expect_factors(o, &b->bias_score, layer, 1);
+    }
+}
+
+/* Every group's table is the operator's own. */
+static void expect_i_gelu(const iviti_block *b, int32_t in_b, int32_t in_c, size_t hidden)
+{
+    for (size_t i = 0; i < (hidden + 63) / 64 * 256; i++) {
+        const int8_t x = (int8_t)((int)(i % 256) - 128);
+        int32_t y;
+        iviti_i_gelu(&x, 1, in_b, in_c, &y);
+        assert_int_equal(b->gelu_table[i], iviti_requantize_s8(y, b->gelu_output) + 128);
     }
 }
 
@@ -223,10 +273,17 @@ static void expect_block(const opened *o, uint32_t index, const iviti_stage *s)
         for (size_t i = 0; i < (s->hidden + 63) / 64 * 256; i++)
             assert_int_equal(b->gelu_table[i], element(o, layer, "", i) + 128);
     } else {
-        snprintf(layer, sizeof layer, "%s.gelu.scale", block);
-        assert_int_equal(b->gelu_one_over_scale, element(o, layer, "", 0));
         snprintf(layer, sizeof layer, "%s.gelu.output", block);
         expect_factors(o, &b->gelu_output, layer, 1);
+    }
+    if (o->g.gelu_kind == IVITI_GELU_SHIFT) {
+        snprintf(layer, sizeof layer, "%s.gelu.scale", block);
+        assert_int_equal(b->gelu_one_over_scale, element(o, layer, "", 0));
+        assert_null(b->gelu_table);
+    }
+    if (o->g.gelu_kind == IVITI_GELU_I_GELU) {
+        snprintf(layer, sizeof layer, "%s.gelu.polynomial", block);
+        expect_i_gelu(b, element(o, layer, "", 0), element(o, layer, "", 1), s->hidden);
     }
     snprintf(layer, sizeof layer, "%s.fc2", block);
     expect_dense(o, &b->fc2, layer, 0, s->dim, s->dim, s->hidden, 128);
@@ -353,8 +410,8 @@ static size_t block_bytes(const iviti_geometry *g, const iviti_stage *s)
     return 3 * dense_bytes(s->dim, s->dim) + dense_bytes(s->dim, s->dim) +
            dense_bytes(s->hidden, s->dim) + dense_bytes(s->dim, s->hidden) +
            2 * 3 * lines(4 * s->dim) + 2 * lines(8 * s->heads) +
-           (g->softmax_kind == IVITI_SOFTMAX_TABLE ? 256 : 1024) +
-           (g->gelu_kind == IVITI_GELU_TABLE ? (s->hidden + 63) / 64 * 256 : 0) +
+           (iviti_softmax_has_table(g->softmax_kind) ? 256 : 1024) +
+           (g->gelu_kind != IVITI_GELU_SHIFT ? (s->hidden + 63) / 64 * 256 : 0) +
            s->heads * tokens * ((tokens + 15) / 16 * 16) * 4;
 }
 

@@ -224,13 +224,13 @@ static void test_file_limits(void **state)
     expect_file(g, IVITI_ERROR_CORRUPT);
     expect_file(fixture_geometry(FIXTURE_SWIN_SHIFT), IVITI_OK);
     g = good;
-    g.norm_kind = (iviti_norm_kind)2;
+    g.norm_kind = IVITI_NORM_KINDS;
     expect_file(g, IVITI_ERROR_UNSUPPORTED);
     g = good;
-    g.softmax_kind = (iviti_softmax_kind)3;
+    g.softmax_kind = IVITI_SOFTMAX_KINDS;
     expect_file(g, IVITI_ERROR_UNSUPPORTED);
     g = good;
-    g.gelu_kind = (iviti_gelu_kind)2;
+    g.gelu_kind = IVITI_GELU_KINDS;
     expect_file(g, IVITI_ERROR_UNSUPPORTED);
     g = good;
     g.preprocess.fit = (iviti_fit)2;

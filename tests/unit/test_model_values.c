@@ -52,6 +52,11 @@ static void test_value_ranges(void **state)
             const int64_t type_high = -(type_low + 1);
             const bool free_within = s.field != IVITI_FIELD_EPSILON &&
                                      s.owner != IVITI_BLOCK_EXP_TABLE &&
+                                     s.owner != IVITI_BLOCK_EXPONENTIALS &&
+                                     s.owner != IVITI_BLOCK_EXP_POLYNOMIAL &&
+                                     s.owner != IVITI_BLOCK_THRESHOLDS &&
+                                     s.owner != IVITI_BLOCK_ETA &&
+                                     s.owner != IVITI_BLOCK_GELU_POLYNOMIAL &&
                                      !(s.kind == IVITI_DENSE && s.field == IVITI_FIELD_BIAS);
             for (size_t end = 0; end < 2; end++) {
                 const size_t i = end == 0 ? 0 : (size_t)s.count - 1;
@@ -126,6 +131,98 @@ static void test_exp_table(void **state)
     edit_expect(&f, IVITI_OK, "");
     memset(table + 1, 0, 255);
     edit_expect(&f, IVITI_OK, "");
+    fixture_free(&f);
+}
+
+static void put_s32(uint8_t *data, const int32_t *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        iviti_put_u32(data + 4 * i, (uint32_t)values[i]);
+}
+
+/* The constants of SULQ: thresholds in order, and sums that fit 32 bits with 17 tokens. */
+static void test_sulq(void **state)
+{
+    (void)state;
+    const iviti_geometry g = edit_geometry(FIXTURE_VIT_SULQ);
+    model_fixture f = fixture_build(&g, 2);
+    uint8_t *const thresholds = f.image + edit_tensor(&f, &g, "block.0.attention.thresholds");
+    uint8_t *const eta = f.image + edit_tensor(&f, &g, "block.1.attention.eta");
+    const int64_t most = (INT32_MAX / (17 * 128)) - (128 << 8);
+
+    put_s32(thresholds, (int32_t[]){ 5, 4, 7, 8, 9, 10, 11 }, 7);
+    edit_expect(&f, RANGE, "block.0.attention.thresholds[1] is 4");
+    put_s32(thresholds, (int32_t[]){ 0, 4, 7, 8, 9, 10, 11 }, 7);
+    edit_expect(&f, RANGE, "block.0.attention.thresholds[0] is 0");
+    put_s32(thresholds, (int32_t[]){ 1, 1, 1, 8, 9, 1 << 25, (1 << 25) + 1 }, 7);
+    edit_expect(&f, RANGE, "block.0.attention.thresholds[6]");
+    put_s32(thresholds, (int32_t[]){ 1, 1, 1, 8, 9, 1 << 25, 1 << 25 }, 7);
+    edit_expect(&f, IVITI_OK, "");
+
+    put_s32(eta, (int32_t[]){ 9, 0 }, 2);
+    edit_expect(&f, RANGE, "block.1.attention.eta");
+    put_s32(eta, (int32_t[]){ 8, (int32_t)most }, 2);
+    edit_expect(&f, IVITI_OK, "");
+    put_s32(eta, (int32_t[]){ 8, (int32_t)most + 1 }, 2);
+    edit_expect(&f, RANGE, "block.1.attention.eta");
+    put_s32(eta, (int32_t[]){ -1, 0 }, 2);
+    edit_expect(&f, RANGE, "block.1.attention.eta[0] is -1");
+    fixture_free(&f);
+}
+
+/* i-exp's polynomial must stay between 0 and its value at 0. */
+static void test_polynomials(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t value[3];
+        iviti_status status;
+    } cases[] = {
+        { { 17, 64, 1608 }, IVITI_OK },       { { 64, 64, 1024 }, IVITI_OK },
+        { { 64, 64, 1023 }, RANGE },          { { 65, 64, 1608 }, RANGE },
+        { { 0, 64, 1608 }, RANGE },           { { 16384, 32768, 1 << 28 }, IVITI_OK },
+        { { 16385, 32768, 1 << 28 }, RANGE }, { { 16384, 32769, 1 << 29 }, RANGE },
+        { { 1, 1, 1 << 30 }, IVITI_OK },      { { 1, 1, (1 << 30) + 1 }, RANGE },
+        { { 1, 1, 1 }, IVITI_OK },            { { 1, INT32_MAX, 1 << 30 }, RANGE },
+    };
+    const iviti_geometry g = edit_geometry(FIXTURE_VIT_LIS);
+    model_fixture f = fixture_build(&g, 2);
+    uint8_t *const exponential = f.image + edit_tensor(&f, &g, "block.0.attention.polynomial");
+    uint8_t *const gelu = f.image + edit_tensor(&f, &g, "block.1.gelu.polynomial");
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        put_s32(exponential, cases[i].value, 3);
+        edit_expect(&f, cases[i].status, "block.0.attention.polynomial");
+    }
+    put_s32(exponential, cases[0].value, 3);
+    put_s32(gelu, (int32_t[]){ 2048, 1 << 22 }, 2);
+    edit_expect(&f, IVITI_OK, "");
+    put_s32(gelu, (int32_t[]){ 2049, 1 << 22 }, 2);
+    edit_expect(&f, RANGE, "block.1.gelu.polynomial[0] is 2049");
+    put_s32(gelu, (int32_t[]){ 2048, (1 << 22) + 1 }, 2);
+    edit_expect(&f, RANGE, "block.1.gelu.polynomial[1]");
+    fixture_free(&f);
+}
+
+static void test_exponentials(void **state)
+{
+    (void)state;
+    const iviti_geometry g = edit_geometry(FIXTURE_VIT_Q15);
+    model_fixture f = fixture_build(&g, 2);
+    static const char name[] = "block.0.attention.exponentials";
+    uint8_t *const table = f.image + edit_tensor(&f, &g, name);
+    uint8_t before[512];
+
+    memcpy(before, table, sizeof before);
+    table[0]--; /* 32766 */
+    edit_expect(&f, RANGE, "block.0.attention.exponentials[0] is 32766");
+    memcpy(table, before, sizeof before);
+    memcpy(table + 2 * 100, table, 2); /* rises */
+    edit_expect(&f, RANGE, "block.0.attention.exponentials[100]");
+    memset(table + 2, 0, 510);
+    edit_expect(&f, IVITI_OK, "");
+    table[511] = 0xFF; /* negative */
+    edit_expect(&f, RANGE, "block.0.attention.exponentials[255]");
     fixture_free(&f);
 }
 
@@ -320,7 +417,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_value_ranges),     cmocka_unit_test(test_epsilon),
-        cmocka_unit_test(test_exp_table),        cmocka_unit_test(test_accumulators),
+        cmocka_unit_test(test_exp_table),
+        cmocka_unit_test(test_sulq),
+        cmocka_unit_test(test_polynomials),
+        cmocka_unit_test(test_exponentials),        cmocka_unit_test(test_accumulators),
         cmocka_unit_test(test_models_at_limits), cmocka_unit_test(test_pairs_at_limit),
         cmocka_unit_test(test_header_at_limit),  cmocka_unit_test(test_networks_beyond_limits),
     };

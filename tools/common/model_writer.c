@@ -172,9 +172,6 @@ static void put_pruning(model_writer *w)
 
 static void put_geometry(model_writer *w, const model_metadata *m)
 {
-    static const char *const softmaxes[] = { [IVITI_SOFTMAX_TABLE] = "table-u8",
-                                             [IVITI_SOFTMAX_SHIFT16] = "shiftmax-16",
-                                             [IVITI_SOFTMAX_SHIFT8] = "shiftmax-8" };
     const iviti_geometry *const g = &w->geometry;
     const bool crop = g->preprocess.fit == IVITI_FIT_CROP;
     put_text_pair(w, "iviti.family", g->family == IVITI_VIT ? "vit" : "swin");
@@ -210,11 +207,9 @@ static void put_geometry(model_writer *w, const model_metadata *m)
         put_text_pair(w, "iviti.operators.entry", g->narrow_entry ? "s8" : "s16");
     put_number_pair(w, "iviti.classes", g->classes);
     put_text_pair(w, "iviti.operators.pixels", g->pixel_table ? "table" : "raw");
-    put_text_pair(w, "iviti.operators.norm",
-                  g->norm_kind == IVITI_NORM_NEWTON ? "newton" : "exact");
-    put_text_pair(w, "iviti.operators.softmax", softmaxes[g->softmax_kind]);
-    put_text_pair(w, "iviti.operators.gelu",
-                  g->gelu_kind == IVITI_GELU_SHIFT ? "shiftgelu" : "table");
+    put_text_pair(w, "iviti.operators.norm", iviti_norm_name(g->norm_kind));
+    put_text_pair(w, "iviti.operators.softmax", iviti_softmax_name(g->softmax_kind));
+    put_text_pair(w, "iviti.operators.gelu", iviti_gelu_name(g->gelu_kind));
     if (g->token_head)
         put_text_pair(w, "iviti.operators.head", "class+patches");
     put_weight_bits(w);

@@ -10,6 +10,7 @@
  */
 #include "kernels/arm/lanes_neon.h"
 #include "kernels/prototypes.h"
+#include "kernels/ref/ref.h"
 
 #define ROWS         8
 #define EXACT_SPARE  7
@@ -201,6 +202,10 @@ static void prepare_rows(const iviti_norm *n, const int16_t *x, size_t x_stride,
 void iviti_norm_s8_neon(const iviti_norm *n, const int16_t *x, size_t x_stride, const uint32_t *map,
                         size_t rows, uint8_t *y, size_t y_stride)
 {
+    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
+        iviti_norm_s8_ref(n, x, x_stride, map, rows, y, y_stride);
+        return;
+    }
     row batch[ROWS];
 
     for (size_t r = 0, count; r < rows; r += count) {
@@ -217,6 +222,10 @@ void iviti_norm_s8_neon(const iviti_norm *n, const int16_t *x, size_t x_stride, 
 void iviti_norm_s16_neon(const iviti_norm *n, const int16_t *x, size_t x_stride,
                          const uint32_t *map, size_t rows, int16_t *y, size_t y_stride)
 {
+    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
+        iviti_norm_s16_ref(n, x, x_stride, map, rows, y, y_stride);
+        return;
+    }
     row batch[ROWS];
 
     for (size_t r = 0, count; r < rows; r += count) {

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "kernels/ref/comparison.h"
 #include "kernels/ref/ref.h"
 #include "kernels/requantize.h"
 #include "model/geometry.h"
@@ -29,9 +30,8 @@ static void products(const iviti_attention *a, const uint8_t *q, const int8_t *k
     }
 }
 
-/* Table softmax: u8 numerators into p; returns what the sums of p * v are multiplied with. */
-static iviti_dyadic table_softmax(const iviti_attention *a, size_t query, int32_t *score,
-                                  int16_t *p)
+/* Table softmax: u8 numerators into p; returns their sum. */
+static uint32_t table_softmax(const iviti_attention *a, size_t query, int32_t *score, uint16_t *p)
 {
     int32_t max = INT32_MIN;
     for (size_t t = 0; t < a->tokens; t++) {
@@ -52,14 +52,24 @@ static iviti_dyadic table_softmax(const iviti_attention *a, size_t query, int32_
         p[t] = e;
         sum += e;
     }
-    return iviti_reciprocal(sum, a->output);
+    return sum;
 }
 
-/* Shiftmax over s8 logits; its exponentials come from a table of all 256 differences. */
-static iviti_dyadic shift_softmax(const iviti_attention *a, size_t query, int32_t *score,
-                                  int16_t *p)
+/* Numerators to the codes of SULQ; a token that the query does not see has the probability zero. */
+static void sulq_codes(const iviti_attention *a, uint32_t sum, uint16_t *p)
 {
-    const int bits = a->kind == IVITI_SOFTMAX_SHIFT16 ? 16 : 8;
+    for (size_t t = 0; t < a->tokens; t++) {
+        uint8_t code = (uint8_t)p[t];
+        iviti_sulq_codes(&code, 1, sum, a->sulq->threshold, &code);
+        p[t] = code;
+    }
+}
+
+/* Softmax over s8 logits; its exponentials come from a table of all 256 differences. */
+static void logit_softmax(const iviti_attention *a, size_t query, int32_t *score, uint16_t *p)
+{
+    const int bits = a->kind == IVITI_SOFTMAX_SHIFT8 ? 8 : 16;
+    int32_t least[IVITI_LIS_CODES];
 
     int32_t max = INT8_MIN;
     for (size_t t = 0; t < a->tokens; t++) {
@@ -75,14 +85,34 @@ static iviti_dyadic shift_softmax(const iviti_attention *a, size_t query, int32_
     for (size_t t = 0; t < a->tokens; t++)
         if (!hidden_from(a, query, t))
             sum += a->exp_shift[max - score[t]];
+    iviti_lis_thresholds((uint64_t)sum, least);
     if (sum > INT32_MAX)
         sum = INT32_MAX;
 
     const int64_t factor = INT32_MAX / sum;
-    for (size_t t = 0; t < a->tokens; t++)
-        p[t] = (int16_t)(hidden_from(a, query, t)
-                             ? 0
-                             : (a->exp_shift[max - score[t]] * factor) >> (31 - bits + 1));
+    for (size_t t = 0; t < a->tokens; t++) {
+        p[t] = 0;
+        if (hidden_from(a, query, t))
+            continue;
+        const int32_t e = a->exp_shift[max - score[t]];
+        if (a->kind == IVITI_SOFTMAX_LIS)
+            p[t] = iviti_lis_numerator(e, least);
+        else
+            p[t] = (uint16_t)((e * factor) >> (31 - bits + 1));
+    }
+}
+
+/* Numerators of one row, and what sums of numerator * value are multiplied with. */
+static iviti_dyadic softmax(const iviti_attention *a, size_t query, int32_t *score, uint16_t *p)
+{
+    if (!iviti_softmax_has_table(a->kind)) {
+        logit_softmax(a, query, score, p);
+        return a->output;
+    }
+    const uint32_t sum = table_softmax(a, query, score, p);
+    if (a->kind == IVITI_SOFTMAX_TABLE)
+        return iviti_reciprocal(sum, a->output);
+    sulq_codes(a, sum, p);
     return a->output;
 }
 
@@ -90,19 +120,17 @@ void iviti_attention_row_ref(const iviti_attention *a, const uint8_t *q, size_t 
                              const int8_t *keys, uint32_t *p, void *scratch)
 {
     const iviti_dyadic whole = { 1 << 30, 14 }; /* 2^16 */
-    iviti_attention row = *a;
     int32_t *score = scratch;
-    int16_t *e = (int16_t *)(score + (a->tokens + 15) / 16 * 16);
+    uint16_t *e = (uint16_t *)(score + (a->tokens + 15) / 16 * 16);
 
     products(a, q, keys, score);
-    if (a->kind == IVITI_SOFTMAX_TABLE) {
-        row.output = whole;
-        const iviti_dyadic share = table_softmax(&row, query, score, e);
+    if (iviti_softmax_has_table(a->kind)) { /* SULQ: before they are coded */
+        const iviti_dyadic share = iviti_reciprocal(table_softmax(a, query, score, e), whole);
         for (size_t t = 0; t < a->tokens; t++)
             p[t] += (uint32_t)iviti_scale(e[t], share.multiplier, share.shift);
     } else {
-        const unsigned shift = a->kind == IVITI_SOFTMAX_SHIFT16 ? 1 : 9;
-        shift_softmax(a, query, score, e);
+        const unsigned shift = a->kind == IVITI_SOFTMAX_SHIFT8 ? 9 : 1;
+        logit_softmax(a, query, score, e);
         for (size_t t = 0; t < a->tokens; t++)
             p[t] += (uint32_t)e[t] << shift;
     }
@@ -113,18 +141,22 @@ void iviti_attention_ref(const iviti_attention *a, const uint8_t *q, size_t q_st
                          size_t y_stride, void *scratch)
 {
     int32_t *score = scratch;                            /* (tokens) */
-    int16_t *p = (int16_t *)(score + (a->tokens + 15) / 16 * 16); /* (tokens) */
+    uint16_t *p = (uint16_t *)(score + (a->tokens + 15) / 16 * 16); /* (tokens) */
 
     for (size_t r = 0; r < rows; r++) {
         products(a, q + r * q_stride, keys, score);
-        const iviti_dyadic output = a->kind == IVITI_SOFTMAX_TABLE
-                                        ? table_softmax(a, first + r, score, p)
-                                        : shift_softmax(a, first + r, score, p);
+        const iviti_dyadic output = softmax(a, first + r, score, p);
         for (size_t d = 0; d < a->head_dim; d++) {
             const int8_t *value = values + iviti_panel_offset(d, 0, a->tokens);
-            int32_t sum = 0;
-            for (size_t t = 0; t < a->tokens; t++)
-                sum += p[t] * value[t / IVITI_GROUP * (IVITI_PANEL * IVITI_GROUP) + t % IVITI_GROUP];
+            int32_t sum = 0, all = 0;
+            for (size_t t = 0; t < a->tokens; t++) {
+                const int32_t v =
+                    value[t / IVITI_GROUP * (IVITI_PANEL * IVITI_GROUP) + t % IVITI_GROUP];
+                sum += p[t] * v;
+                all += v;
+            }
+            if (a->kind == IVITI_SOFTMAX_SULQ)
+                sum = sum * (1 << a->sulq->shift) - all * a->sulq->eta;
             y[r * y_stride + d] = (uint8_t)(iviti_requantize_s8(sum, output) + 128);
         }
     }

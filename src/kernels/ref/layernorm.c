@@ -80,6 +80,30 @@ uint32_t iviti_layernorm_exact(const int16_t *x, size_t count, int64_t epsilon, 
     return root;
 }
 
+/* sqrt(pi / 2), by which the mean magnitude of normal numbers is smaller than their deviation. */
+#define L1_FACTOR ((iviti_dyadic){ 1345735808, 30 })
+#define L1_MOST   (1 << 24)
+
+uint32_t iviti_layernorm_l1(const int16_t *x, size_t count, int32_t *y)
+{
+    const int64_t width = (int64_t)count;
+    const int64_t sum = sum_of(x, count);
+
+    int64_t distance = 0;
+    for (size_t c = 0; c < count; c++) {
+        const int64_t d = width * x[c] - sum;
+        distance += d < 0 ? -d : d;
+    }
+
+    const int64_t scaled = iviti_requantize((int32_t)(distance / width), L1_FACTOR);
+    const uint32_t root = scaled > 1 ? (uint32_t)scaled : 1;
+    const iviti_dyadic inverse = iviti_reciprocal(root, (iviti_dyadic){ 1 << 30, 14 });
+    for (size_t c = 0; c < count; c++)
+        y[c] = (int32_t)iviti_clamp(iviti_requantize((int32_t)(width * x[c] - sum), inverse),
+                                    -L1_MOST, L1_MOST);
+    return root;
+}
+
 void iviti_layernorm_affine_s8(const int32_t *y, const iviti_dyadic *factor, const int32_t *bias,
                                size_t count, int8_t *out)
 {

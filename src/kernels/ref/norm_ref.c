@@ -13,6 +13,8 @@ static void normalise(const iviti_norm *n, const int16_t *x, int32_t *y)
 {
     if (n->kind == IVITI_NORM_NEWTON)
         iviti_layernorm_newton(x, n->width, y);
+    else if (n->kind == IVITI_NORM_L1)
+        iviti_layernorm_l1(x, n->width, y);
     else
         iviti_layernorm_exact(x, n->width, n->epsilon, y);
 }

@@ -3,6 +3,7 @@
  * LayerNorm of the 256-bit engines; see norm_avx512vnni.c.
  */
 #include "kernels/prototypes.h"
+#include "kernels/ref/ref.h"
 #include "kernels/x86/requantize_avx2.h"
 
 #define CHUNK 256 /* channels whose constants are prepared for all rows of a batch */
@@ -273,11 +274,19 @@ static void normalise_rows(const iviti_norm *n, const int16_t *x, size_t x_strid
 void iviti_norm_s8_avx2(const iviti_norm *n, const int16_t *x, size_t x_stride, const uint32_t *map,
                         size_t rows, uint8_t *y, size_t y_stride)
 {
+    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
+        iviti_norm_s8_ref(n, x, x_stride, map, rows, y, y_stride);
+        return;
+    }
     normalise_rows(n, x, x_stride, map, rows, (output){ .s8 = y }, y_stride);
 }
 
 void iviti_norm_s16_avx2(const iviti_norm *n, const int16_t *x, size_t x_stride,
                          const uint32_t *map, size_t rows, int16_t *y, size_t y_stride)
 {
+    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
+        iviti_norm_s16_ref(n, x, x_stride, map, rows, y, y_stride);
+        return;
+    }
     normalise_rows(n, x, x_stride, map, rows, (output){ .s16 = y }, y_stride);
 }

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The steps of attention that only SULQ and Log-Int-Softmax have, the same for all engines and in
+ * plain C that compilers vectorise. Scores and products are the engines'.
+ */
+#include "kernels/engine.h"
+#include "kernels/ref/comparison.h"
+#include "kernels/requantize.h"
+
+void iviti_make_sulq_codes(const iviti_call *c, size_t rows, iviti_dyadic output[TILE_ROWS])
+{
+    for (size_t r = 0; r < rows; r++) {
+        uint8_t *low = c->low + r * c->stride;
+        uint32_t sum = 0;
+        for (size_t t = 0; t < c->a->tokens; t++)
+            sum += low[t];
+        iviti_sulq_codes(low, c->a->tokens, sum, c->a->sulq->threshold, low);
+        output[r] = c->a->output;
+    }
+}
+
+void iviti_lessen_sulq(const iviti_sulq *s, const int32_t *all, size_t rows, int32_t *sums)
+{
+    for (size_t r = 0; r < rows; r++, sums += TILE_COLUMNS)
+        for (size_t n = 0; n < TILE_COLUMNS; n++)
+            sums[n] = sums[n] * (1 << s->shift) - all[n] * s->eta;
+}
+
+/* s8 logits of one row into the place of its scores; returns the largest that the query sees. */
+static int32_t make_logits(const iviti_call *c, size_t row, size_t query)
+{
+    const iviti_attention *a = c->a;
+    const int32_t *bias = a->bias ? a->bias + query * a->bias_stride : NULL;
+    int32_t max = INT8_MIN;
+
+    for (size_t t = 0; t < a->tokens; t++) {
+        int32_t *score = &c->scores[(t / BLOCK_TOKENS * TILE_ROWS + row) * TILE_COLUMNS +
+                                    t % BLOCK_TOKENS];
+        int32_t logit = iviti_requantize_s8(*score - c->correction[t], a->score);
+        if (bias)
+            logit = iviti_saturate_s8(iviti_requantize(logit, a->bias_score) + bias[t]);
+        *score = logit;
+        if ((!a->region || a->region[t] == a->region[query]) && logit > max)
+            max = logit;
+    }
+    return max;
+}
+
+static void lis_row(const iviti_call *c, size_t row, size_t query)
+{
+    const iviti_attention *a = c->a;
+    const int32_t max = make_logits(c, row, query);
+    int32_t least[IVITI_LIS_CODES];
+    uint64_t sum = 0;
+
+    for (size_t t = 0; t < c->stride; t++) {
+        int32_t *score = &c->scores[(t / BLOCK_TOKENS * TILE_ROWS + row) * TILE_COLUMNS +
+                                    t % BLOCK_TOKENS];
+        const bool seen =
+            t < a->tokens && (!a->region || a->region[t] == a->region[query]);
+        *score = seen ? a->exp_shift[max - *score] : 0;
+        sum += (uint64_t)*score;
+    }
+    iviti_lis_thresholds(sum, least);
+    for (size_t t = 0; t < c->stride; t++) {
+        const int32_t e = c->scores[(t / BLOCK_TOKENS * TILE_ROWS + row) * TILE_COLUMNS +
+                                    t % BLOCK_TOKENS];
+        const uint16_t p = iviti_lis_numerator(e, least);
+        c->low[row * c->stride + t] = (uint8_t)(p & 0xFF);
+        c->high[row * c->stride + t] = (uint8_t)(p >> 8);
+    }
+}
+
+void iviti_softmax_lis(const iviti_call *c, size_t rows, size_t query,
+                       iviti_dyadic output[TILE_ROWS])
+{
+    for (size_t r = 0; r < rows; r++) {
+        lis_row(c, r, query + r);
+        output[r] = c->a->output;
+    }
+}
