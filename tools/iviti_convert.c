@@ -36,13 +36,20 @@ typedef struct settings {
     int weights;
     int acts;
     int nonlinear;
+    int attention;
+    int softmax, gelu, layernorm;
     int recipe;
 } settings;
 
 #define WEIGHT_CHOICES    "8|6|4|3"
 #define NONLINEAR_CHOICES "table|shift"
+#define ATTENTION_CHOICES "u8|q15|sulq"
+#define SOFTMAX_CHOICES   "table|shiftmax16|shiftmax8|sulq|lis|i-exp|q15" /* iviti_softmax_kind */
+#define GELU_CHOICES      "table|shiftgelu|i-gelu"                        /* iviti_gelu_kind */
+#define NORM_CHOICES      "exact|newton|l1"                               /* iviti_norm_kind */
 #define RECIPE_CHOICES    "minmax|mse|compensate"
 enum { NONLINEAR_TABLE, NONLINEAR_SHIFT };
+enum { UNSET = -1 };
 enum { RECIPE_UNSET = -1, RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE };
 static const int WEIGHT_BITS[] = { 8, 6, 4, 3 };
 
@@ -91,6 +98,33 @@ static const option_spec OPTIONS[] = {
       .choices = NONLINEAR_CHOICES,
       .help = "Softmax, GELU and LayerNorm as tables and exact statistics, or as I-ViT's shift "
               "operators (default: table)." },
+    { .name = "attention",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(settings, attention),
+      .choices = ATTENTION_CHOICES,
+      .help = "Probabilities of attention: u8, divided by their sum after the product with the "
+              "values; q15, 15 bits, divided before; sulq, powers of two chosen among as many "
+              "codes as --acts has bits, 4 where that is 8 (I&S-ViT). Default: u8, or Shiftmax "
+              "with --nonlinear shift." },
+    { .name = "softmax",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(settings, softmax),
+      .value = "NAME",
+      .choices = SOFTMAX_CHOICES,
+      .help = "For comparison, instead of --attention: table, shiftmax16, shiftmax8, sulq, lis "
+              "(FQ-ViT), i-exp (I-BERT) or q15." },
+    { .name = "gelu",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(settings, gelu),
+      .value = "NAME",
+      .choices = GELU_CHOICES,
+      .help = "For comparison: table, shiftgelu or i-gelu (I-BERT)." },
+    { .name = "layernorm",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(settings, layernorm),
+      .value = "NAME",
+      .choices = NORM_CHOICES,
+      .help = "For comparison: exact, newton (I-ViT) or l1." },
     { .name = "recipe",
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, recipe),
@@ -121,6 +155,23 @@ static void show_progress(void *user, size_t done, size_t of)
     progress_set(user, done);
 }
 
+/* Single operators override the family. */
+static operators chosen_operators(const settings *s)
+{
+    static const iviti_softmax_kind attentions[] = { IVITI_SOFTMAX_TABLE, IVITI_SOFTMAX_Q15,
+                                                     IVITI_SOFTMAX_SULQ };
+    operators o = s->nonlinear == NONLINEAR_SHIFT ? OPERATORS_SHIFT : OPERATORS_TABLE;
+    if (s->attention != UNSET)
+        o.softmax = attentions[s->attention];
+    if (s->softmax != UNSET)
+        o.softmax = (iviti_softmax_kind)s->softmax;
+    if (s->gelu != UNSET)
+        o.gelu = (iviti_gelu_kind)s->gelu;
+    if (s->layernorm != UNSET)
+        o.norm = (iviti_norm_kind)s->layernorm;
+    return o;
+}
+
 static bool quantize(conversion *c, report *r)
 {
     const settings *s = c->settings;
@@ -131,7 +182,7 @@ static bool quantize(conversion *c, report *r)
         .compensate = s->recipe == RECIPE_COMPENSATE,
         .weight_bits = WEIGHT_BITS[s->weights],
         .activation_bits = WEIGHT_BITS[s->acts],
-        .shift_family = s->nonlinear == NONLINEAR_SHIFT,
+        .operators = chosen_operators(s),
         .threads = options_threads(&s->common),
         .progress = show_progress,
         .user = &p,
@@ -146,13 +197,18 @@ static bool quantize(conversion *c, report *r)
 static void describe_recipe(const conversion *c, char *text, size_t bytes)
 {
     const settings *s = c->settings;
-    char nonlinear[16], recipe[16];
+    char nonlinear[64], recipe[16];
     if (c->ivit) {
         snprintf(text, bytes, "weights 8, nonlinear shift, ranges of the checkpoint, preset %s",
                  c->network->preset);
         return;
     }
     options_choice_name(NONLINEAR_CHOICES, s->nonlinear, nonlinear, sizeof nonlinear);
+    if (s->attention != UNSET || s->softmax != UNSET || s->gelu != UNSET || s->layernorm != UNSET) {
+        const operators o = chosen_operators(s);
+        snprintf(nonlinear, sizeof nonlinear, "%s + %s + %s", iviti_norm_name(o.norm),
+                 iviti_softmax_name(o.softmax), iviti_gelu_name(o.gelu));
+    }
     options_choice_name(RECIPE_CHOICES, s->recipe, recipe, sizeof recipe);
     char activations[32] = "";
     if (WEIGHT_BITS[s->acts] < 8)
@@ -327,7 +383,8 @@ static void release(conversion *c)
 int main(int argc, char **argv)
 {
     settings s = {
-        .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_UNSET
+        .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_UNSET,
+        .attention = UNSET, .softmax = UNSET, .gelu = UNSET, .layernorm = UNSET,
     };
     const option_group groups[] = {
         { "Conversion", OPTIONS, OPTION_COUNT(OPTIONS), &s },
@@ -367,6 +424,8 @@ int main(int argc, char **argv)
         return status;
     if (!s.output)
         return options_wrong(&program, "-o MODEL.gguf is missing: where to write the model");
+    if (s.attention != UNSET && s.softmax != UNSET)
+        return options_wrong(&program, "--attention and --softmax both choose the softmax");
 
     if (s.recipe == RECIPE_UNSET)
         s.recipe = WEIGHT_BITS[s.weights] < 8 || WEIGHT_BITS[s.acts] < 8 ? RECIPE_COMPENSATE : RECIPE_MSE;

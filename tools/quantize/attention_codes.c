@@ -160,102 +160,6 @@ static bool set_factor(quantizer *q, integer_dyadics *factors, size_t head, doub
     return true;
 }
 
-/* ---- Shiftmax: the scale of the s8 logits ------------------------------------------------------ */
-
-#define LOGIT_PICTURES 4
-#define LOGIT_ROWS     24 /* query rows of a picture */
-
-/* Squared error of Shiftmax at logit scale 1 / n against softmax, over one row of real logits. */
-static double shiftmax_error(const double *logit, size_t count, int n, int bits, int8_t *coded,
-                             int16_t *p)
-{
-    double max = -INFINITY, sum = 0, error = 0;
-    for (size_t i = 0; i < count; i++) {
-        const double l = floor(logit[i] * n + 0.5);
-        coded[i] = (int8_t)(l < -128 ? -128 : l > 127 ? 127 : l);
-        max = fmax(max, logit[i]);
-    }
-    for (size_t i = 0; i < count; i++)
-        sum += exp(logit[i] - max);
-    iviti_shiftmax(coded, count, n, bits, p);
-    for (size_t i = 0; i < count; i++) {
-        const double d = exp(logit[i] - max) / sum - ldexp(p[i], 1 - bits);
-        error += d * d;
-    }
-    return error;
-}
-
-/* The tokens that query `row` of a picture sees, as rows of the stage: its (unshifted) window. */
-static size_t visible(const iviti_geometry *g, uint32_t stage, size_t row, size_t *tokens)
-{
-    const iviti_stage *s = &g->stage[stage];
-    size_t count = 0;
-    if (!s->window) {
-        for (size_t t = 0; t < iviti_stage_tokens(g, stage); t++)
-            tokens[count++] = t;
-        return count;
-    }
-    const size_t top = row / s->grid_width / s->window * s->window;
-    const size_t left = row % s->grid_width / s->window * s->window;
-    for (size_t y = top; y < top + s->window; y++)
-        for (size_t x = left; x < left + s->window; x++)
-            tokens[count++] = y * s->grid_width + x;
-    return count;
-}
-
-/* Bias of the pair (a, b) of grid cells, facts of the Swin paper, equation 4. */
-static double pair_bias(const iviti_stage *s, const float *table, size_t a, size_t b, size_t head)
-{
-    const long w = (long)s->window;
-    const long dy = (long)(a / s->grid_width) - (long)(b / s->grid_width);
-    const long dx = (long)(a % s->grid_width) - (long)(b % s->grid_width);
-    return table[(size_t)((dy + w - 1) * (2 * w - 1) + dx + w - 1) * s->heads + head];
-}
-
-static int best_logit_scale(quantizer *q, uint32_t block, const network_capture *seen, int bits)
-{
-    static const int tries[] = { 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64 };
-    const iviti_geometry *g = &q->source->geometry;
-    const uint32_t stage = network_stage_of(q->source, block);
-    const iviti_stage *s = &g->stage[stage];
-    const size_t tokens = iviti_stage_tokens(g, stage), dim = s->dim, hd = dim / s->heads;
-    const size_t pictures = q->pictures < LOGIT_PICTURES ? q->pictures : LOGIT_PICTURES;
-    const float *table = q->source->blocks[block].position_bias;
-    size_t *list = ARENA_TAKE(&q->scratch, size_t, tokens);
-    double *logit = ARENA_TAKE(&q->scratch, double, tokens);
-    int8_t *coded = ARENA_TAKE(&q->scratch, int8_t, tokens);
-    int16_t *p = ARENA_TAKE(&q->scratch, int16_t, tokens);
-    double error[sizeof tries / sizeof *tries] = { 0 };
-    size_t best = 0;
-    if (q->scratch.failed)
-        return tries[0];
-
-    for (size_t sample = 0; sample < pictures * LOGIT_ROWS; sample++) {
-        const size_t row = sample % LOGIT_ROWS * tokens / LOGIT_ROWS;
-        const float *picture = seen->qkv + sample / LOGIT_ROWS * tokens * 3 * dim;
-        const size_t count = visible(g, stage, row, list);
-        for (size_t head = 0; head < s->heads; head++) {
-            for (size_t i = 0; i < count; i++) {
-                logit[i] = table ? pair_bias(s, table, row, list[i], head) : 0;
-                for (size_t d = 0; d < hd; d++)
-                    logit[i] += picture[row * 3 * dim + head * hd + d] / sqrt((double)hd) *
-                                ((double)picture[list[i] * 3 * dim + dim + head * hd + d]);
-            }
-            double mean = 0; /* about which keys are coded, more or less */
-            for (size_t i = 0; i < count; i++)
-                mean += logit[i] / (double)count;
-            for (size_t i = 0; i < count; i++)
-                logit[i] -= mean;
-            for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)
-                error[i] += shiftmax_error(logit, count, tries[i], bits, coded, p);
-        }
-    }
-    for (size_t i = 1; i < sizeof tries / sizeof *tries; i++)
-        if (error[i] < error[best])
-            best = i;
-    return tries[best];
-}
-
 /* ---- the constants of one block ---------------------------------------------------------------- */
 
 static bool take_block_constants(quantizer *q, integer_block *b, const iviti_stage *s)
@@ -287,7 +191,7 @@ static void code_position_bias(const quantizer *q, uint32_t block, const iviti_s
 /* Scores to table indices. The common product of the scales is enlarged a little so that the
  * factor's multiplier is short, which lets kernels multiply in 32 bits. */
 static bool table_head(quantizer *q, uint32_t block, const iviti_stage *s, size_t head,
-                       double product, double shrink, code *qkv)
+                       double product, code *qkv)
 {
     const size_t hd = s->dim / s->heads;
     const double factor = product / sqrt((double)hd) / table_step();
@@ -295,18 +199,16 @@ static bool table_head(quantizer *q, uint32_t block, const iviti_stage *s, size_
     for (size_t d = 0; d < hd; d++)
         qkv->scale[head * hd + d] *= coarse / factor;
     code_position_bias(q, block, s, head, 1 / (coarse * table_step()));
-    return set_factor(q, &q->out->blocks[block].score, head, coarse, 1, 62) &&
-           set_factor(q, &q->out->blocks[block].output, head, shrink, 25, 40);
+    return set_factor(q, &q->out->blocks[block].score, head, coarse, 1, 62);
 }
 
-static bool shift_head(quantizer *q, uint32_t block, const iviti_stage *s, size_t head,
-                       double product, double shrink, int bits)
+static bool logit_head(quantizer *q, uint32_t block, const iviti_stage *s, size_t head,
+                       double product)
 {
     const double logit_scale = 1.0 / q->out->blocks[block].logit_scale;
     const double factor = product / sqrt((double)(s->dim / s->heads)) / logit_scale;
     code_position_bias(q, block, s, head, 1 / logit_scale);
-    return set_factor(q, &q->out->blocks[block].score, head, factor, 1, 62) &&
-           set_factor(q, &q->out->blocks[block].output, head, shrink * ldexp(1, 1 - bits), 32, 62);
+    return set_factor(q, &q->out->blocks[block].score, head, factor, 1, 62);
 }
 
 /* Values and the output share their scales per channel, so both follow what suits proj. */
@@ -331,7 +233,9 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
     const uint32_t stage = network_stage_of(q->source, block);
     const iviti_stage *s = &q->source->geometry.stage[stage];
     const size_t dim = s->dim, hd = dim / s->heads;
-    const int bits = q->out->geometry.softmax_kind == IVITI_SOFTMAX_SHIFT8 ? 8 : 16;
+    const iviti_softmax_kind kind = q->out->geometry.softmax_kind;
+    const bool divided = kind == IVITI_SOFTMAX_TABLE; /* by the row's sum, with the output's factor */
+    double unit = 1;
     integer_block *b = &q->out->blocks[block];
     histogram *h = ARENA_TAKE(&q->scratch, histogram, 3 * dim);
     histogram *ho = ARENA_TAKE(&q->scratch, histogram, dim);
@@ -346,18 +250,19 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
     histogram_columns(seen->qkv, rows, 3 * dim, 3 * dim, h);
     histogram_columns(seen->attention, rows, dim, dim, ho);
     fill_exp_table(b->exp_table);
-    if (q->options->shift_family)
-        b->logit_scale = best_logit_scale(q, block, seen, bits);
+    if (!quantize_softmax(q, block, seen, &unit))
+        return report_fail(q->r, "block %u: out of memory", block);
 
     for (size_t head = 0; head < s->heads; head++) {
         const size_t at = head * hd;
         const double product = code_scores(q, h + at, h + dim + at, hd, qkv, at, dim + at);
         const double shrink = code_values(q, h + 2 * dim + at, ho + at, hd, weight + at, qkv,
                                           2 * dim + at, attention, at);
-        const bool done = q->options->shift_family
-                              ? shift_head(q, block, s, head, product, shrink, bits)
-                              : table_head(q, block, s, head, product, shrink, qkv);
-        if (!done)
+        const bool done = iviti_softmax_has_table(kind)
+                              ? table_head(q, block, s, head, product, qkv)
+                              : logit_head(q, block, s, head, product);
+        if (!done || !set_factor(q, &b->output, head, shrink * unit, divided ? 25 : 32,
+                                 divided ? 40 : 62))
             return false;
     }
     return balance_values(q, block, seen->attention, rows, qkv, attention);

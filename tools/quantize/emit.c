@@ -49,6 +49,14 @@ static const void *of_block(const integer_block *b, const iviti_tensor_spec *spe
         return b->exp_table;
     case IVITI_BLOCK_EXP_SCALE:
         return &b->logit_scale;
+    case IVITI_BLOCK_EXPONENTIALS:
+        return b->exponentials;
+    case IVITI_BLOCK_EXP_POLYNOMIAL:
+        return b->exp_polynomial;
+    case IVITI_BLOCK_THRESHOLDS:
+        return b->sulq_thresholds;
+    case IVITI_BLOCK_ETA:
+        return b->sulq_eta;
     case IVITI_BLOCK_POSITION_BIAS:
         return b->position_bias;
     case IVITI_BLOCK_BIAS_SCORE:
@@ -67,6 +75,8 @@ static const void *of_block(const integer_block *b, const iviti_tensor_spec *spe
         return b->gelu_table;
     case IVITI_BLOCK_GELU_SCALE:
         return &b->gelu_scale;
+    case IVITI_BLOCK_GELU_POLYNOMIAL:
+        return b->gelu_polynomial;
     case IVITI_BLOCK_GELU_OUTPUT:
         return of_factors(&b->gelu_multiplier, &b->gelu_shift, field);
     case IVITI_BLOCK_FC2:

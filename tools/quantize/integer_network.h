@@ -40,9 +40,13 @@ typedef struct integer_block {
     integer_dense qkv;
     integer_dyadics score;       /* (heads) */
     int8_t *exp_table;           /* (256) table softmax, u8 bits */
-    int32_t logit_scale;         /* Shiftmax: ceil(1 / scale) */
+    int32_t logit_scale;         /* s8 logits: ceil(1 / scale) */
+    int16_t *exponentials;       /* (256) exact exponentials of s8 logits */
+    int32_t exp_polynomial[3];   /* i-exp */
+    int32_t sulq_thresholds[IVITI_SULQ_THRESHOLDS];
+    int32_t sulq_eta[2];         /* SULQ: shift, eta */
     int32_t *position_bias;      /* Swin: ((2w-1)^2, heads) */
-    int32_t bias_multiplier;     /* Swin, Shiftmax */
+    int32_t bias_multiplier;     /* Swin, s8 logits */
     int8_t bias_shift;
     integer_dyadics output;      /* (heads) */
     integer_dense proj;
@@ -51,7 +55,8 @@ typedef struct integer_block {
     integer_dense fc1;
     int8_t *gelu_table;          /* (ceil(hidden / 64), 256) s8 */
     int32_t gelu_scale;          /* ShiftGELU: ceil(1 / (1.702 * scale)) */
-    int32_t gelu_multiplier;     /* ShiftGELU */
+    int32_t gelu_polynomial[2];  /* i-GELU: b, c */
+    int32_t gelu_multiplier;     /* ShiftGELU, i-GELU */
     int8_t gelu_shift;
     integer_dense fc2;
     integer_join join2;

@@ -220,8 +220,8 @@ bool quantize_norm(arena *memory, const char *name, const network_norm *norm, do
 {
     const size_t width = out->width;
     /* One unit of the normalised value: 2^-16, or sqrt(C) / 2^30 (NUMERICS.md, LayerNorm). */
-    const double unit = kind == IVITI_NORM_EXACT ? 0x1p-16 : sqrt((double)width) * 0x1p-30;
-    const int low = kind == IVITI_NORM_EXACT ? 25 : 31;
+    const double unit = kind == IVITI_NORM_NEWTON ? sqrt((double)width) * 0x1p-30 : 0x1p-16;
+    const int low = kind == IVITI_NORM_NEWTON ? 31 : 25;
 
     *result = (integer_norm){
         .width = (uint32_t)width,

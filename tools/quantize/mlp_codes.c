@@ -26,7 +26,7 @@
 #define NARROWEST  0.15   /* of the full range, for its upper end */
 #define SHARE_ALL  1.5    /* what all channels did, beside what the group did */
 
-static double gelu(double x)
+double quantize_exact_gelu(double x)
 {
     return 0.5 * x * (1 + erf(x / sqrt(2)));
 }
@@ -78,7 +78,7 @@ static void build(gelu_table *t, double low, double high, int bits)
     t->in_scale = (high - low) / 255;
     t->in_offset = low + 128 * t->in_scale;
     for (int i = 0; i < 256; i++) {
-        const double y = gelu(low + i * t->in_scale);
+        const double y = quantize_exact_gelu(low + i * t->in_scale);
         least = fmin(least, y);
         most = fmax(most, y);
     }
@@ -86,7 +86,7 @@ static void build(gelu_table *t, double low, double high, int bits)
     t->out_offset = least - code_low(bits) * t->out_scale;
     for (int i = 0; i < 256; i++)
         t->entry[i] =
-            (int8_t)floor((gelu(low + i * t->in_scale) - t->out_offset) / t->out_scale + 0.5);
+            (int8_t)floor((quantize_exact_gelu(low + i * t->in_scale) - t->out_offset) / t->out_scale + 0.5);
 }
 
 static double table_error(const gelu_table *t, const inputs *in, const double *exact)
@@ -112,7 +112,7 @@ static gelu_table best_table(const inputs *in, int bits, range_method method)
 
     double exact[FINE_BINS];
     for (int bin = 0; bin < FINE_BINS; bin++)
-        exact[bin] = gelu(bin_value(in, bin));
+        exact[bin] = quantize_exact_gelu(bin_value(in, bin));
     double least = table_error(&best, in, exact);
     for (int i = 0; i < HIGH_TRIES; i++)
         for (int k = 0; k < LOW_TRIES; k++) {
@@ -244,76 +244,7 @@ static bool balance_tables(quantizer *q, uint32_t block, const network_linear *f
         int8_t *const table = q->out->blocks[block].gelu_table + c / IVITI_GELU_GROUP * 256;
         for (int i = 0; i < 256; i++)
             table[i] = (int8_t)floor(
-                (gelu(in->offset[c] + in->scale[c] * (i - 128)) - out->offset[c]) / out->scale[c] + 0.5);
-    }
-    return true;
-}
-
-/* ---- ShiftGELU ---------------------------------------------------------------------------------- */
-
-#define SHIFT_ROWS 512
-
-/* Squared error of ShiftGELU with input scale 1 / (1.702 n) and its requantised output. */
-static double shift_error(const float *x, size_t rows, size_t width, int n, double out_scale, int bits,
-                          int8_t *coded, int32_t *y)
-{
-    const double scale = 1 / (1.702 * n);
-    double error = 0;
-    for (size_t i = 0; i < SHIFT_ROWS && i < rows; i++) {
-        const float *row = x + (rows > SHIFT_ROWS ? i * rows / SHIFT_ROWS : i) * width;
-        for (size_t c = 0; c < width; c++) {
-            const double v = floor(row[c] / scale + 0.5);
-            coded[c] = (int8_t)(v < -128 ? -128 : v > 127 ? 127 : v);
-        }
-        iviti_shift_gelu(coded, width, n, y);
-        for (size_t c = 0; c < width; c++) {
-            const double v = floor(y[c] * scale / 128 / out_scale + 0.5);
-            const double kept = fmax(code_low(bits), fmin(code_high(bits), v));
-            const double d = kept * out_scale - gelu(row[c]);
-            error += d * d;
-        }
-    }
-    return error;
-}
-
-static bool shift_gelu(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
-                       size_t hidden, code *in, code *out)
-{
-    histogram *h = ARENA_TAKE(&q->scratch, histogram, hidden);
-    histogram *all = ARENA_TAKE(&q->scratch, histogram, 1);
-    int8_t *coded = ARENA_TAKE(&q->scratch, int8_t, hidden);
-    int32_t *y = ARENA_TAKE(&q->scratch, int32_t, hidden);
-    integer_block *b = &q->out->blocks[block];
-    iviti_dyadic factor;
-    if (q->scratch.failed)
-        return report_fail(q->r, "block %u: out of memory", block);
-
-    histogram_columns(seen->gelu, rows, hidden, hidden, h);
-    for (size_t c = 0; c < hidden; c++)
-        histogram_merge(all, &h[c], 1);
-    const double out_scale =
-        range_symmetric(all, 0, code_symmetric_steps(out->bits), q->options->method) /
-        code_high(out->bits);
-
-    int best = 1;
-    double least = INFINITY;
-    for (int n = 2; n <= 255; n += 1 + n / 8) {
-        const double error = shift_error(seen->fc1, rows, hidden, n, out_scale, out->bits, coded,
-                                         y);
-        if (error < least) {
-            least = error;
-            best = n;
-        }
-    }
-    const double in_scale = 1 / (1.702 * best);
-    if (!dyadic_from_real(in_scale / 128 / out_scale, 24, 62, &factor, q->r))
-        return false;
-    b->gelu_scale = best;
-    b->gelu_multiplier = factor.multiplier;
-    b->gelu_shift = (int8_t)factor.shift;
-    for (size_t c = 0; c < hidden; c++) {
-        in->scale[c] = in_scale;
-        out->scale[c] = out_scale;
+                (quantize_exact_gelu(in->offset[c] + in->scale[c] * (i - 128)) - out->offset[c]) / out->scale[c] + 0.5);
     }
     return true;
 }
@@ -335,8 +266,8 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
     out.bits = quantizer_bits(q, block, IVITI_ACTIVATION_FC2);
     char name[48];
 
-    if (q->options->shift_family) {
-        if (!shift_gelu(q, block, seen, rows, hidden, &in, &out))
+    if (q->out->geometry.gelu_kind != IVITI_GELU_TABLE) {
+        if (!quantize_row_gelu(q, block, seen, rows, &in, &out))
             return false;
     } else {
         const size_t *order = sorted_channels(q, seen->fc1, rows, hidden);

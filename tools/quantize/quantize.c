@@ -479,10 +479,9 @@ bool quantize_network(const network *source, const uint8_t *pixels, size_t count
         arena_init(&q.scratch);
         q.memory = &n->memory;
         n->geometry = *g;
-        n->geometry.norm_kind = options->shift_family ? IVITI_NORM_NEWTON : IVITI_NORM_EXACT;
-        n->geometry.softmax_kind =
-            options->shift_family ? IVITI_SOFTMAX_SHIFT16 : IVITI_SOFTMAX_TABLE;
-        n->geometry.gelu_kind = options->shift_family ? IVITI_GELU_SHIFT : IVITI_GELU_TABLE;
+        n->geometry.norm_kind = options->operators.norm;
+        n->geometry.softmax_kind = options->operators.softmax;
+        n->geometry.gelu_kind = options->operators.gelu;
         for (uint32_t i = 0; i < iviti_weight_layers(g); i++)
             n->geometry.weight_bits[i] =
                 options->layer_bits ? options->layer_bits[i] : (uint8_t)options->weight_bits;

@@ -12,13 +12,23 @@
 #include "quantize/integer_network.h"
 #include "quantize/layers.h"
 
+/* The kinds of non-linear operators, in any mix. */
+typedef struct operators {
+    iviti_norm_kind norm;
+    iviti_softmax_kind softmax;
+    iviti_gelu_kind gelu;
+} operators;
+
+#define OPERATORS_TABLE ((operators){ IVITI_NORM_EXACT, IVITI_SOFTMAX_TABLE, IVITI_GELU_TABLE })
+#define OPERATORS_SHIFT ((operators){ IVITI_NORM_NEWTON, IVITI_SOFTMAX_SHIFT16, IVITI_GELU_SHIFT })
+
 typedef struct quantize_options {
     range_method method;
     bool compensate;   /* weights make up for one another's rounding */
     int weight_bits;   /* of the blocks and merges: 3, 4, 6 or 8 */
     const uint8_t *layer_bits; /* (iviti_weight_layers) of each by itself; NULL: all as above */
     int activation_bits; /* of the blocks' and merges' activations: 2 to 8 */
-    bool shift_family; /* I-ViT's operators instead of tables */
+    operators operators;
     unsigned threads;
     void (*progress)(void *user, size_t done, size_t of); /* may be NULL */
     void *user;

@@ -79,6 +79,17 @@ bool quantize_patches_head(quantizer *q, const patches_inputs *in);
 bool quantize_attention(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
                         code *qkv, code *attention);
 
+/* The constants that the kind of softmax has of its own. unit: what one unit of its numerators is
+ * worth, 1 where they are divided by their sum. False where memory runs out. */
+bool quantize_softmax(quantizer *q, uint32_t block, const network_capture *seen, double *unit);
+
+/* ShiftGELU and i-GELU, the constants and the codes of their inputs and outputs. */
+bool quantize_row_gelu(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                       code *in, code *out);
+
+/* GELU with the exact error function. */
+double quantize_exact_gelu(double x);
+
 /* fc1, GELU and fc2. norm2: the code of fc1's input. */
 bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
                   const code *norm2);

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SULQ_BITS 4 /* where nothing else is asked for */
+
 /* u = log2(p + eta), rounded to one of 2^bits - 1 steps from `low` to `high`, then to a whole
  * exponent E; p is taken for 2^E - eta. */
 typedef struct sulq_code {
