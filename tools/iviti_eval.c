@@ -3,8 +3,15 @@
  * iviti-eval: how often a model is right on labelled pictures, and how near its logits are to those
  * of the float checkpoint that it was made from.
  */
+#define _POSIX_C_SOURCE 200809L
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
 #include "common/checkpoint_options.h"
 #include "common/evaluation.h"
+#include "common/evaluation_page.h"
 #include "common/json_out.h"
 #include "common/labelled.h"
 #include "common/model_open.h"
@@ -16,6 +23,7 @@ typedef struct settings {
     const char *images;
     const char *labels;
     const char *reference;
+    const char *report;
     uint32_t limit;
     int isa;
     checkpoint_options checkpoint;
@@ -38,6 +46,12 @@ static const option_spec OPTIONS[] = {
       .offset = offsetof(settings, reference),
       .value = "CHECKPOINT",
       .help = "Run this float checkpoint on the same pixels and compare the logits." },
+    { .name = "report",
+      .kind = OPTION_TEXT,
+      .offset = offsetof(settings, report),
+      .value = "OUT.html",
+      .help = "Write a page as well, one file for any browser: the figures, the worst classes and "
+              "what they are taken for, the worst pictures, and how long pictures take." },
     { .name = "limit",
       .kind = OPTION_NUMBER,
       .offset = offsetof(settings, limit),
@@ -57,6 +71,8 @@ static const option_example EXAMPLES[] = {
     { "iviti-eval deit_tiny.gguf --images val --labels val/labels.tsv --reference "
       "deit_tiny_patch16_224.safetensors --limit 500",
       "The same for 500 pictures, beside the float network." },
+    { "iviti-eval deit_tiny.gguf --images val --labels val/labels.tsv --report deit.html",
+      "The same figures, and a page to look at what went wrong." },
 };
 
 /* Two places are a hundredth of a percent: a picture in ten thousand. */
@@ -104,16 +120,26 @@ static void print_people(const evaluation *e, bool compared)
 
 /* With the model open. */
 static int evaluate_model(const option_program *program, const settings *s,
-                          const network_options *float_options, const iviti_model *model)
+                          const network_options *float_options, const char *path,
+                          const iviti_model *model)
 {
     labelled pictures = { 0 };
     report r = { "" };
     iviti_model_info info;
-    evaluation result;
+    evaluation result = { 0 };
     network *f = NULL;
+    FILE *page = NULL;
+    struct stat status;
 
     iviti_model_describe(model, &info);
     bool good = labelled_read(&pictures, s->labels, s->images, info.classes, s->limit, &r);
+    if (good && s->report != NULL) {
+        page = fopen(s->report, "w"); /* now, so that nothing is computed in vain */
+        good = page != NULL || report_fail(&r,
+                                           "%s: cannot be created: %s; name a file in a folder "
+                                           "that you may write to",
+                                           s->report, strerror(errno));
+    }
     if (good && s->reference != NULL) {
         f = reference_open(s->reference, float_options, &info, &r);
         good = f != NULL;
@@ -129,9 +155,17 @@ static int evaluate_model(const option_program *program, const settings *s,
                                        .workers = options_threads(&s->common),
                                        .quiet = s->common.quiet };
         good = evaluate(&task, &result, &r);
+        good = good && (page == NULL || evaluation_page(page, path, &task, &result, &r));
+    }
+    if (page != NULL && fclose(page) != 0 && good) {
+        good = report_fail(&r, "%s: cannot be written: %s", s->report, strerror(errno));
+    }
+    if (page != NULL && !good && stat(s->report, &status) == 0 && S_ISREG(status.st_mode)) {
+        (void)remove(s->report); /* never a device */
     }
     network_free(f);
     labelled_free(&pictures);
+    evaluation_free(&result);
     if (!good) {
         return options_failed(program, &r);
     }
@@ -152,7 +186,7 @@ static int run(const option_program *program, const settings *s,
     if (model == NULL) {
         return options_failed(program, &r);
     }
-    const int status = evaluate_model(program, s, float_options, model);
+    const int status = evaluate_model(program, s, float_options, path, model);
     iviti_model_free(model);
     return status;
 }

@@ -84,6 +84,7 @@ static void compare(const pool *p, const int32_t *logits, const float *wanted, u
     const double lengths = sqrt(own) * sqrt(out->energy);
     out->cosine = lengths > 0 ? dot / lengths : 0;
     out->agrees = best == best_wanted;
+    out->reference_best = best_wanted;
     out->reference_rank = rank_of_float(wanted, p->classes, label);
 }
 
@@ -105,6 +106,11 @@ static bool evaluate_picture(worker *w, size_t index, report *r)
         return false;
     }
     const int32_t *const logits = iviti_session_logits(w->session);
+    iviti_class top = { 0 };
+    if (iviti_session_top(w->session, 1, &top, NULL) == IVITI_OK) {
+        out->best = top.index;
+        out->probability = top.probability;
+    }
     out->rank = rank_of(logits, p->classes, item->label);
     if (p->task->reference != NULL) {
         /* The float network sees the very pixels that the integer network saw. */
@@ -253,9 +259,17 @@ bool evaluate(const evaluation_task *task, evaluation *out, report *r)
     if (good && p.failed != SIZE_MAX) {
         good = report_fail(r, "%s", p.failure.text);
     }
-    if (good) {
-        add_up(p.results, count, out);
+    if (!good) {
+        free(p.results);
+        return false;
     }
-    free(p.results);
-    return good;
+    add_up(p.results, count, out);
+    out->picture = p.results;
+    return true;
+}
+
+void evaluation_free(evaluation *e)
+{
+    free(e->picture);
+    e->picture = NULL;
 }

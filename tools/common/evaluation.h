@@ -24,6 +24,9 @@ typedef struct evaluation_task {
 typedef struct evaluation_picture {
     uint32_t rank; /* of the true class, 0: most likely; ties to the lower index */
     uint32_t reference_rank;
+    uint32_t best;        /* the most likely class */
+    uint32_t probability; /* its probability in units of 2^-16 */
+    uint32_t reference_best;
     bool agrees;       /* the same most likely class */
     double cosine;     /* between the two vectors of logits */
     double difference; /* sum of squared differences of the logits */
@@ -41,10 +44,12 @@ typedef struct evaluation {
     double cosine;       /* mean over the pictures */
     double relative_mse; /* mean squared difference / mean squared reference logit */
     double ms_per_image;
+    evaluation_picture *picture; /* (pictures), in the order of the task's */
 } evaluation;
 
 /* Fails, with a sentence, on the first picture that cannot be read: figures over what is left would
  * not be those that were asked for. */
 bool evaluate(const evaluation_task *task, evaluation *out, report *r);
+void evaluation_free(evaluation *e); /* also one of zeros */
 
 #endif

@@ -30,6 +30,13 @@ static void put(void *context, void *data, int size)
         s->error = errno ? errno : EIO;
 }
 
+bool encode_png(void (*take)(void *context, void *data, int size), void *context,
+                const uint8_t *pixels, uint32_t width, uint32_t height, uint32_t channels)
+{
+    return stbi_write_png_to_func(take, context, (int)width, (int)height, (int)channels, pixels,
+                                  (int)(width * channels)) != 0;
+}
+
 bool write_png(const char *path, const uint8_t *pixels, uint32_t width, uint32_t height,
                uint32_t channels, report *r)
 {
@@ -40,8 +47,7 @@ bool write_png(const char *path, const uint8_t *pixels, uint32_t width, uint32_t
     sink s = { fopen(path, "wb"), 0 };
     if (!s.file)
         return report_fail(r, "%s: cannot be created: %s", path, strerror(errno));
-    const int done = stbi_write_png_to_func(put, &s, (int)width, (int)height, (int)channels, pixels,
-                                            (int)(width * channels));
+    const bool done = encode_png(put, &s, pixels, width, height, channels);
     if (fclose(s.file) != 0 && !s.error)
         s.error = errno;
     if (done && !s.error)

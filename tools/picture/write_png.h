@@ -5,6 +5,7 @@
 #ifndef WRITE_PNG_H
 #define WRITE_PNG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/report.h"
@@ -13,5 +14,10 @@
  * file is removed. */
 bool write_png(const char *path, const uint8_t *pixels, uint32_t width, uint32_t height,
                uint32_t channels, report *r);
+
+/* The same, each piece of the file handed to `take`; sides at most PICTURE_MAX_SIDE. False where there
+ * is not enough memory. */
+bool encode_png(void (*take)(void *context, void *data, int size), void *context,
+                const uint8_t *pixels, uint32_t width, uint32_t height, uint32_t channels);
 
 #endif
