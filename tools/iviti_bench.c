@@ -530,22 +530,6 @@ static void print_rivals(const result *b)
     }
 }
 
-/* A bar of up to `columns` for a share of the largest, in eighths where the terminal can. */
-static void print_bar(double part, int columns)
-{
-    static const char *const EIGHTHS[] = { "",       "\u258f", "\u258e", "\u258d",
-                                           "\u258c", "\u258b", "\u258a", "\u2589" };
-    const bool utf8 = terminal_utf8();
-    const int eighths = (int)(part * columns * 8 + 0.5);
-
-    for (int i = 0; i < (utf8 ? eighths / 8 : (eighths + 4) / 8); i++) {
-        fputs(utf8 ? "\u2588" : "#", stdout);
-    }
-    if (utf8) {
-        fputs(EIGHTHS[eighths % 8], stdout);
-    }
-}
-
 #define LAYER_COLUMNS 46 /* before the bar */
 #define BAR_COLUMNS   40 /* at most */
 
@@ -570,7 +554,7 @@ static void print_layers(const layer_profile *profile)
         } else {
             printf(" %9s  ", "");
         }
-        print_bar(ratio(use->share, largest), columns);
+        terminal_bar(stdout, ratio(use->share, largest), columns);
         putchar('\n');
     }
     printf("  a run with its clocks: %.4f ms, %.3f GMAC; to resize a picture of %u x %u: %.4f ms\n",

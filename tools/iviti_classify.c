@@ -126,22 +126,6 @@ static void print_json_error(work *w, const char *path, const char *sentence)
 /* ---- for people ---------------------------------------------------------------------------------
  */
 
-static void print_bar(double share)
-{
-    const bool utf8 = terminal_utf8();
-    const int eighths = (int)(share * BAR_WIDTH * 8 + 0.5);
-    /* U+2588 is a full block, U+2589 to U+258F are seven to one eighths of it. */
-    char part[] = "\xE2\x96\x88";
-
-    for (int i = 0; i < eighths / 8; i++) {
-        fputs(utf8 ? part : "#", stdout);
-    }
-    if (utf8 && eighths % 8 != 0) {
-        part[2] = (char)(0x88 + (8 - eighths % 8));
-        fputs(part, stdout);
-    }
-}
-
 /* A class's name, safe to print on a terminal; its number where the model has no names. */
 static void clean_label(const work *w, uint32_t index, report *out)
 {
@@ -174,10 +158,11 @@ static void print_people(work *w, const char *path, size_t written, double secon
         if (w->settings->logits) {
             printf("%11ld  ", (long)w->top[i].logit);
         }
-        fputs(text.text, stdout);
+        printf("%s%s%s", terminal_style(stdout, i == 0 ? TERMINAL_STRONG : ""), text.text,
+               terminal_style(stdout, i == 0 ? TERMINAL_PLAIN : ""));
         if (bars) {
             printf("%*s", widest - (int)terminal_columns(text.text) + 2, "");
-            print_bar(share);
+            terminal_bar(stdout, share, BAR_WIDTH);
         }
         putchar('\n');
     }

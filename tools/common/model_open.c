@@ -23,6 +23,23 @@ static const char *sentence(const report *kept, iviti_status status)
     return kept->text[0] != '\0' ? kept->text : iviti_status_text(status);
 }
 
+/* What to do about it, where there is something. */
+static const char *advice(iviti_status status)
+{
+    switch (status) {
+    case IVITI_ERROR_NOT_A_MODEL:
+    case IVITI_ERROR_ARCHITECTURE:
+        return "; iviti-convert makes a model of a checkpoint";
+    case IVITI_ERROR_VERSION:
+        return "; make it anew with iviti-convert of this version";
+    case IVITI_ERROR_TRUNCATED:
+    case IVITI_ERROR_CHECKSUM:
+        return "; copy or make it again";
+    default:
+        return "";
+    }
+}
+
 iviti_model *model_open(const char *path, report *r)
 {
     report kept = { "" };
@@ -33,7 +50,7 @@ iviti_model *model_open(const char *path, report *r)
     if (status != IVITI_OK) {
         const char *const why = sentence(&kept, status);
         const bool named = strstr(why, path) != NULL; /* where the file could not be read */
-        (void)report_fail(r, "%s%s%s", named ? "" : path, named ? "" : ": ", why);
+        (void)report_fail(r, "%s%s%s%s", named ? "" : path, named ? "" : ": ", why, advice(status));
         return NULL;
     }
     return model;
@@ -49,7 +66,8 @@ iviti_session *session_open(const iviti_model *model, unsigned threads, iviti_is
 
     if (!iviti_isa_available(isa)) {
         (void)report_fail(r,
-                          "instruction set %s is not available on this processor or in this build",
+                          "instruction set %s is not available on this processor or in this build; "
+                          "leave --isa out for the fastest, or take ref",
                           iviti_isa_name(isa));
         return NULL;
     }

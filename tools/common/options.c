@@ -23,6 +23,7 @@
 
 #include "common/options_pages.h"
 #include "common/streams.h"
+#include "common/terminal.h"
 #include "iviti/iviti.h"
 
 #define LONGEST_NAME 64
@@ -74,6 +75,12 @@ unsigned options_threads(const common_options *common)
 
 /* ---- complaints ------------------------------------------------------------------------------ */
 
+static void begin_complaint(const option_program *program)
+{
+    fprintf(stderr, "%s%s:%s ", terminal_style(stderr, TERMINAL_BAD), program->name,
+            terminal_style(stderr, TERMINAL_PLAIN));
+}
+
 int options_wrong(const option_program *program, const char *format, ...)
 {
     report sentence;
@@ -88,14 +95,15 @@ int options_wrong(const option_program *program, const char *format, ...)
     (void)report_fail(&clean, "%s", sentence.text); /* escapes what a terminal would act upon */
     const size_t length = strlen(clean.text);
     const bool question = length > 0 && clean.text[length - 1] == '?';
-    fprintf(stderr, "%s: %s%s try %s --help\n", program->name, clean.text, question ? "" : ";",
-            program->name);
+    begin_complaint(program);
+    fprintf(stderr, "%s%s try %s --help\n", clean.text, question ? "" : ";", program->name);
     return EXIT_USAGE;
 }
 
 int options_failed(const option_program *program, const report *r)
 {
-    fprintf(stderr, "%s: %s\n", program->name, r->text);
+    begin_complaint(program);
+    fprintf(stderr, "%s\n", r->text);
     return EXIT_FAILED;
 }
 
@@ -105,8 +113,9 @@ int options_finish(const option_program *program, int status)
     if ((fflush(stdout) == 0 && !ferror(stdout)) || streams_reader_left()) {
         return status; /* a reader that has seen enough, as head has, is no failure */
     }
-    fprintf(stderr, "%s: cannot write to standard output: %s\n", program->name,
-            errno != 0 ? strerror(errno) : "an earlier write failed");
+    const char *const why = errno != 0 ? strerror(errno) : "an earlier write failed";
+    begin_complaint(program);
+    fprintf(stderr, "cannot write to standard output: %s\n", why);
     return EXIT_FAILED;
 }
 

@@ -25,6 +25,11 @@ bool terminal_colour(FILE *file)
     return terminal_is(file) && (no_colour == NULL || no_colour[0] == '\0');
 }
 
+const char *terminal_style(FILE *file, const char *style)
+{
+    return terminal_colour(file) ? style : "";
+}
+
 int terminal_width(FILE *file)
 {
     struct winsize size;
@@ -57,4 +62,19 @@ bool terminal_utf8(void)
         }
     }
     return false;
+}
+
+void terminal_bar(FILE *file, double share, int columns)
+{
+    static const char *const EIGHTHS[] = { "",       "\u258f", "\u258e", "\u258d",
+                                           "\u258c", "\u258b", "\u258a", "\u2589" };
+    const bool utf8 = terminal_utf8();
+    const int eighths = (int)(share * columns * 8 + 0.5);
+
+    fputs(terminal_style(file, TERMINAL_BAR), file);
+    for (int i = 0; i < (utf8 ? eighths / 8 : (eighths + 4) / 8); i++) {
+        fputs(utf8 ? "\u2588" : "#", file);
+    }
+    fputs(utf8 ? EIGHTHS[eighths % 8] : "", file);
+    fputs(terminal_style(file, TERMINAL_PLAIN), file);
 }
