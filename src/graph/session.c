@@ -229,8 +229,11 @@ iviti_status iviti_session_run(iviti_session *session, const iviti_image *image)
 
 iviti_status iviti_session_run_pixels(iviti_session *session, const iviti_image *pixels)
 {
-    if (!session || !pixels || !pixels->pixels)
+    if (!session)
         return IVITI_ERROR_ARGUMENT;
+    const iviti_status status = iviti_image_check(pixels);
+    if (status)
+        return status;
 
     const iviti_geometry *g = &session->model->geometry;
     if (pixels->width != g->image_width || pixels->height != g->image_height)

@@ -20,6 +20,12 @@
 /* SplitMix64: every seed gives a good sequence. */
 uint32_t chance_u32(chance *c)
 {
+    if (c->left > 0) {
+        uint32_t value = 0;
+        for (int i = 0; i < 4 && c->left > 0; i++, c->left--)
+            value = value << 8 | *c->bytes++;
+        return value;
+    }
     uint64_t z = c->state += 0x9E3779B97F4A7C15;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB;

@@ -25,6 +25,8 @@ typedef enum filling {
 typedef struct chance {
     uint64_t state;
     filling filling;
+    const uint8_t *bytes; /* (left) taken before random ones: a fuzzer's input */
+    size_t left;
 } chance;
 
 uint32_t chance_u32(chance *c);
@@ -77,9 +79,14 @@ typedef struct test {
     chance chance;
     memory memory;
     bool bench;
+    bool drawn; /* one case of a shape drawn by `chance` instead of the list of shapes */
     bool failed;
     unsigned cases;
 } test;
+
+/* Every operator also takes these widths, so that no tail of a vector is left to chance. */
+#define TAIL_FIRST 29
+#define TAIL_LAST  35
 
 /* Two blocks with the same bytes: one for the reference, one for the kernel. */
 typedef struct twins {

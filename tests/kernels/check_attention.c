@@ -211,13 +211,32 @@ static void run_shape(test *t, const shape *s, iviti_softmax_kind kind)
     memory_release(&t->memory);
 }
 
+static shape draw_shape(chance *c, uint32_t tokens)
+{
+    const uint32_t first = chance_u32(c) % tokens;
+    return (shape){ tokens, IVITI_GROUP * (1 + chance_u32(c) % 20), first,
+                    chance_u32(c) % (tokens - first + 1), chance_u32(c) % 5 };
+}
+
 void check_attention(test *t)
 {
     const shape *list = t->bench ? bench_shapes : shapes;
     const size_t count =
         t->bench ? sizeof bench_shapes / sizeof *bench_shapes : sizeof shapes / sizeof *shapes;
+    chance *c = &t->chance;
 
+    if (t->drawn) {
+        const iviti_softmax_kind kind = (iviti_softmax_kind)(chance_u32(c) % IVITI_SOFTMAX_KERNELS);
+        const shape s = draw_shape(c, 1 + chance_u32(c) % 80);
+        run_shape(t, &s, kind);
+        return;
+    }
     for (size_t i = 0; i < count; i++)
-        for (int kind = IVITI_SOFTMAX_TABLE; kind < IVITI_SOFTMAX_KERNELS && !t->failed; kind++)
+        for (int kind = 0; kind < IVITI_SOFTMAX_KERNELS && !t->failed; kind++)
             run_shape(t, &list[i], (iviti_softmax_kind)kind);
+    for (uint32_t tokens = TAIL_FIRST; tokens <= TAIL_LAST && !t->bench; tokens++)
+        for (int kind = 0; kind < IVITI_SOFTMAX_KERNELS && !t->failed; kind++) {
+            const shape s = draw_shape(c, tokens);
+            run_shape(t, &s, (iviti_softmax_kind)kind);
+        }
 }

@@ -126,17 +126,46 @@ static void make_layer(test *t, layer *l, const shape *s, int to)
 
 typedef void run_layer(test *t, layer *l);
 
+static void run_shape(test *t, const shape *s, int to, run_layer *run)
+{
+    layer l;
+    make_layer(t, &l, s, to);
+    run(t, &l);
+    memory_release(&t->memory);
+}
+
+/* A small shape of `out` outputs: whole groups are divided into heads, and rows into windows. */
+static shape draw_shape(chance *c, uint32_t out)
+{
+    shape s = { .rows = chance_u32(c) % 40,
+                .in = 1 + chance_u32(c) % 70,
+                .out = out,
+                .x_gap = chance_u32(c) % 3,
+                .y_gap = chance_u32(c) % 3,
+                .heads = 1 + chance_u32(c) % 4,
+                .windows = 1 + chance_u32(c) % 3 };
+    if (s.out % (IVITI_GROUP * s.heads) != 0)
+        s.heads = 1;
+    s.rows = s.rows / s.windows * s.windows;
+    return s;
+}
+
 static void for_shapes(test *t, int to, run_layer *run)
 {
     const shape *list = t->bench ? bench_shapes : shapes;
     const size_t count =
         t->bench ? sizeof bench_shapes / sizeof *bench_shapes : sizeof shapes / sizeof *shapes;
 
-    for (size_t i = 0; i < count && !t->failed; i++) {
-        layer l;
-        make_layer(t, &l, &list[i], to);
-        run(t, &l);
-        memory_release(&t->memory);
+    if (t->drawn) {
+        const shape s = draw_shape(&t->chance, 1 + chance_u32(&t->chance) % 70);
+        run_shape(t, &s, to, run);
+        return;
+    }
+    for (size_t i = 0; i < count && !t->failed; i++)
+        run_shape(t, &list[i], to, run);
+    for (uint32_t out = TAIL_FIRST; out <= TAIL_LAST && !t->failed && !t->bench; out++) {
+        const shape s = draw_shape(&t->chance, out);
+        run_shape(t, &s, to, run);
     }
 }
 

@@ -165,28 +165,44 @@ static void run_in_place(test *t, const shape *s)
     memory_release(&t->memory);
 }
 
-static const shape *shapes_of(const test *t, size_t *count)
+static void for_shapes(test *t, void (*run)(test *t, const shape *s))
 {
-    *count = t->bench ? sizeof bench_shapes / sizeof *bench_shapes : sizeof shapes / sizeof *shapes;
-    return t->bench ? bench_shapes : shapes;
+    const shape *list = t->bench ? bench_shapes : shapes;
+    const size_t count =
+        t->bench ? sizeof bench_shapes / sizeof *bench_shapes : sizeof shapes / sizeof *shapes;
+    chance *c = &t->chance;
+
+    if (t->drawn) {
+        const uint32_t rows = chance_u32(c) % 20, width = 1 + chance_u32(c) % 130;
+        run(t, &(shape){ rows, width, chance_u32(c) % 3, chance_u32(c) % 3 });
+        return;
+    }
+    for (size_t i = 0; i < count && !t->failed; i++)
+        run(t, &list[i]);
+    for (uint32_t width = TAIL_FIRST; width <= TAIL_LAST && !t->failed && !t->bench; width++)
+        run(t, &(shape){ 1 + chance_u32(c) % 20, width, chance_u32(c) % 3, chance_u32(c) % 3 });
+}
+
+static void run_norm_s8(test *t, const shape *s)
+{
+    run_norm(t, s, 1, call_norm_s8);
 }
 
 void check_norm_s8(test *t)
 {
-    size_t count;
-    const shape *list = shapes_of(t, &count);
-    for (size_t i = 0; i < count && !t->failed; i++)
-        run_norm(t, &list[i], 1, call_norm_s8);
+    for_shapes(t, run_norm_s8);
+}
+
+static void run_norm_s16(test *t, const shape *s)
+{
+    run_norm(t, s, 2, call_norm_s16);
+    if (!t->failed)
+        run_in_place(t, s);
 }
 
 void check_norm_s16(test *t)
 {
-    size_t count;
-    const shape *list = shapes_of(t, &count);
-    for (size_t i = 0; i < count && !t->failed; i++) {
-        run_norm(t, &list[i], 2, call_norm_s16);
-        run_in_place(t, &list[i]);
-    }
+    for_shapes(t, run_norm_s16);
 }
 
 /* ---- ShiftGELU ------------------------------------------------------------------------------- */
@@ -224,8 +240,5 @@ static void run_gelu(test *t, const shape *s)
 
 void check_shift_gelu(test *t)
 {
-    size_t count;
-    const shape *list = shapes_of(t, &count);
-    for (size_t i = 0; i < count && !t->failed; i++)
-        run_gelu(t, &list[i]);
+    for_shapes(t, run_gelu);
 }
