@@ -17,7 +17,7 @@ static void fit(const picture *p, iviti_fit how, iviti_interpolation interpolati
 {
     static uint8_t out[SIDE * SIDE * 3];
     const iviti_preprocess preprocess = { how, SIDE, interpolation };
-    const iviti_image image = { p->pixels, p->width, p->height, (ptrdiff_t)3 * p->width };
+    const iviti_image image = { p->pixels, p->width, p->height, 3 * (ptrdiff_t)p->width };
     const size_t bytes = iviti_fit_scratch(&preprocess, SIDE, SIDE);
     void *const scratch = malloc(bytes);
     FUZZ_PROMISE(scratch != NULL);

@@ -4,7 +4,8 @@
  * linked with. With --flips each file is tried N more times with a few bytes changed at random, always the
  * same: a little fuzzing where there is no libFuzzer, such as under an emulator.
  */
-#define _POSIX_C_SOURCE 200809L
+#define _POSIX_C_SOURCE   200809L
+#define _FILE_OFFSET_BITS 64
 
 #include "fuzz.h"
 
@@ -80,6 +81,10 @@ static void replay(const char *path)
     }
     struct dirent **entries;
     const int count = scandir(path, &entries, NULL, alphasort);
+    if (count < 0) {
+        fprintf(stderr, "%s: %s\n", path, strerror(errno));
+        exit(2);
+    }
     for (int i = 0; i < count; i++) {
         char inside[4096];
         if (entries[i]->d_name[0] != '.') {

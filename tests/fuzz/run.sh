@@ -39,14 +39,17 @@ cmake --build "$build" --target $targets >"$build/fuzz-build.log" || {
 }
 "$build/tests/fuzz/make_seeds" "$build/fuzz-seeds"
 
-# Seconds of CPU that the children of this shell have used.
+# Seconds of CPU that the children of this shell have used, to $used. (In a subshell there would be none.)
 cpu() {
-    times | tail -1 | tr 'ms' '  ' | awk '{ printf "%d\n", $1 * 60 + $2 + $3 * 60 + $4 }'
+    times >"$build/fuzz/times"
+    used=$(tail -1 "$build/fuzz/times" | tr 'ms' '  ' | awk '{ printf "%d\n", $1 * 60 + $2 + $3 * 60 + $4 }')
 }
 
+mkdir -p "$build/fuzz"
 status=0
 for name; do
-    before=$(cpu)
+    cpu
+    before=$used
     work=$build/fuzz/$name
     log=$work/log
     mkdir -p "$work/corpus" "$work/findings"
@@ -65,8 +68,8 @@ for name; do
     edges=$(grep -o ' cov: [0-9]*' "$log" | tail -1 | tr -dc 0-9)
     all=$(grep -o '([0-9]* inline 8-bit counters)' "$log" | head -1 | tr -cd '0-9 ' | cut -d' ' -f1)
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-    after=$(cpu)
-    echo "$name: ${executions:-?} executions in $((after - before)) s of CPU ($seconds s by the clock)," \
+    cpu
+    echo "$name: ${executions:-?} executions in $((used - before)) s of CPU ($seconds s by the clock)," \
         "${edges:-?} of ${all:-?} edges, corpus of $(find "$work/corpus" -type f | wc -l), $(find "$work/findings" -type f | wc -l) findings"
 done
 exit $status

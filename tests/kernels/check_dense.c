@@ -146,6 +146,8 @@ static shape draw_shape(chance *c, uint32_t out)
                 .windows = 1 + chance_u32(c) % 3 };
     if (s.out % (IVITI_GROUP * s.heads) != 0)
         s.heads = 1;
+    if (s.rows < s.windows)
+        s.windows = 1;
     s.rows = s.rows / s.windows * s.windows;
     return s;
 }

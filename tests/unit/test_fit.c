@@ -107,7 +107,7 @@ static void check_fit(const iviti_preprocess *p, uint32_t image_width, uint32_t 
     uint8_t *const pixels = make_pixels(width, height);
     uint8_t *const out = malloc((size_t)3 * image_width * image_height);
     uint8_t *const scratch = malloc(bytes);
-    const iviti_image in = { pixels, width, height, (ptrdiff_t)3 * width };
+    const iviti_image in = { pixels, width, height, 3 * (ptrdiff_t)width };
     iviti_resample job;
     assert_non_null(out);
     assert_non_null(scratch);
@@ -173,7 +173,7 @@ static void the_longest_pictures_fit(void **state)
         assert_non_null(pixels);
         assert_non_null(scratch);
         memset(pixels, 77, (size_t)3 * size[0] * size[1]);
-        const iviti_image in = { pixels, size[0], size[1], (ptrdiff_t)3 * size[0] };
+        const iviti_image in = { pixels, size[0], size[1], 3 * (ptrdiff_t)size[0] };
         assert_int_equal(iviti_fit_image(p, 64, 32, &in, out, scratch, bytes), IVITI_OK);
         for (size_t k = 0; k < sizeof out; k++)
             assert_int_equal(out[k], 77);

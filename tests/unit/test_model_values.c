@@ -370,7 +370,7 @@ static void test_header_at_limit(void **state)
     for (size_t more = 0; more < 2; more++) {
         model_fixture f = fixture_build(&g, 2);
         const size_t header = edit_after(&f, "head.shift") + 4 + 8 + 4 + 8;
-        const size_t text_bytes = IVITI_MAX_HEADER + more - header - 20 - strlen("note");
+        const size_t text_bytes = (size_t)IVITI_MAX_HEADER + more - header - 20 - strlen("note");
         char *const text = malloc(text_bytes);
         memset(text, 't', text_bytes);
         uint8_t *const pair = malloc(text_bytes + 100);

@@ -47,7 +47,7 @@ static uint8_t *make_pixels(uint32_t width, uint32_t height, bool extremes)
 
 static iviti_image image_of(const uint8_t *pixels, uint32_t width, uint32_t height)
 {
-    return (iviti_image){ pixels, width, height, (ptrdiff_t)3 * width };
+    return (iviti_image){ pixels, width, height, 3 * (ptrdiff_t)width };
 }
 
 static uint8_t *resized(const iviti_image *in, iviti_interpolation interpolation, uint32_t width,
