@@ -6,8 +6,8 @@
 #include "base/log.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
+#include "base/format.h"
 #include "base/utf8.h"
 
 /* A printable character: not a control character of the C0 or C1 set. */
@@ -59,10 +59,8 @@ iviti_status iviti_log_fail(const iviti_log *log, iviti_status status, const cha
     char escaped[IVITI_LOG_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    const int length = vsnprintf(sentence, sizeof sentence, format, arguments);
+    iviti_vformat(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    if (length < 0)
-        sentence[0] = 0;
     escape(sentence, escaped, sizeof escaped);
     log->write(log->user, status, escaped);
     return status;

@@ -3,7 +3,7 @@
  * Memory from the caller's allocator. The allocator promises 16-byte alignment and the kernels want
  * 64, so every block is a little larger than asked for.
  */
-#if defined(__linux__)
+#if defined(__linux__) && !defined(IVITI_FREESTANDING)
 #define _DEFAULT_SOURCE
 #include <sys/mman.h>
 #endif
@@ -14,6 +14,10 @@
 
 #include "base/checked.h"
 
+#ifdef IVITI_FREESTANDING
+/* There is no memory but the caller's. */
+static const iviti_allocator default_allocator;
+#else
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
 #define HUGE_PAGE ((size_t)2 << 20)
 
@@ -45,12 +49,13 @@ static void default_release(void *user, void *memory)
     free(memory);
 }
 
+static const iviti_allocator default_allocator = { default_allocate, default_release, NULL };
+#endif
+
 bool iviti_allocator_resolve(const iviti_allocator *given, iviti_allocator *resolved)
 {
-    if (given == NULL || (given->allocate == NULL && given->release == NULL)) {
-        *resolved = (iviti_allocator){ default_allocate, default_release, NULL };
-        return true;
-    }
+    if (given == NULL || (given->allocate == NULL && given->release == NULL))
+        given = &default_allocator;
     if (given->allocate == NULL || given->release == NULL)
         return false;
     *resolved = *given;

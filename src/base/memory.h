@@ -12,7 +12,7 @@
 #define IVITI_ALIGNMENT 64 /* of everything that a kernel reads or writes in bulk */
 
 /* The allocator to use: malloc and free where none is given. False if only one of its two functions
- * is. `given` may be NULL. */
+ * is, or if none is given and the build is freestanding. `given` may be NULL. */
 bool iviti_allocator_resolve(const iviti_allocator *given, iviti_allocator *resolved);
 
 /* `bytes` bytes aligned to IVITI_ALIGNMENT, or NULL. `block` receives what to release. */

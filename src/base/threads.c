@@ -5,6 +5,32 @@
  */
 #include "base/threads.h"
 
+#ifdef IVITI_FREESTANDING
+
+iviti_status iviti_pool_start(iviti_pool *pool, unsigned threads)
+{
+    pool->threads = 1;
+    return threads == 1 ? IVITI_OK : IVITI_ERROR_THREAD;
+}
+
+void iviti_pool_stop(iviti_pool *pool)
+{
+    (void)pool;
+}
+
+void iviti_pool_run(iviti_pool *pool, iviti_work *work, void *context)
+{
+    (void)pool;
+    work(context, 0);
+}
+
+void iviti_pool_barrier(iviti_pool *pool)
+{
+    (void)pool;
+}
+
+#else
+
 #define SPINS 20000
 
 static inline void relax(void)
@@ -103,3 +129,5 @@ void iviti_pool_run(iviti_pool *pool, iviti_work *work, void *context)
     work(context, 0);
     iviti_pool_barrier(pool);
 }
+
+#endif

@@ -6,8 +6,10 @@
 #ifndef IVITI_THREADS_H
 #define IVITI_THREADS_H
 
+#ifndef IVITI_FREESTANDING
 #include <pthread.h>
 #include <stdatomic.h>
+#endif
 #include <stdbool.h>
 
 #include "iviti/iviti.h"
@@ -16,6 +18,12 @@
 
 typedef void iviti_work(void *context, unsigned thread);
 
+#ifdef IVITI_FREESTANDING
+/* No threads but the caller's. */
+typedef struct iviti_pool {
+    unsigned threads; /* 1 */
+} iviti_pool;
+#else
 typedef struct iviti_pool {
     atomic_uint threads;    /* members, the caller's thread included */
     atomic_uint arrived;    /* at the current barrier */
@@ -31,6 +39,7 @@ typedef struct iviti_pool {
         pthread_t handle;
     } worker[IVITI_MAX_THREADS - 1];
 } iviti_pool;
+#endif
 
 /* Starts threads - 1 workers; threads in [1, 64]. Returns IVITI_OK or THREAD, then nothing runs. */
 iviti_status iviti_pool_start(iviti_pool *pool, unsigned threads);

@@ -6,7 +6,8 @@
 #include "model/geometry.h"
 
 #include <stdarg.h>
-#include <stdio.h>
+
+#include "base/format.h"
 
 /* Where the sentence goes, and the status that it means. */
 typedef struct verdict {
@@ -23,8 +24,7 @@ fail(verdict *v, iviti_status status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (vsnprintf(v->text, v->bytes, format, arguments) < 0 && v->bytes > 0)
-        v->text[0] = 0;
+    iviti_vformat(v->text, v->bytes, format, arguments);
     va_end(arguments);
     v->status = status;
     return false;

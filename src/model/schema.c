@@ -6,9 +6,8 @@
  */
 #include "model/schema.h"
 
-#include <stdio.h>
-
 #include "base/checked.h"
+#include "base/format.h"
 #include "model/pack.h"
 
 #define MULTIPLIER_LOW    (1 << 30)
@@ -440,17 +439,17 @@ static bool fill(const iviti_geometry *g, iviti_owner first, size_t position, iv
     const char *const name = owners[owner].name;
     const char *const field = field_names[s->field];
     if (owner >= IVITI_BLOCK_NORM1 && owner <= IVITI_BLOCK_JOIN2)
-        snprintf(s->name, sizeof s->name, "block.%u.%s%s", s->index, name, field);
+        iviti_format(s->name, sizeof s->name, "block.%u.%s%s", s->index, name, field);
     else if (owner == IVITI_MERGE_NORM || owner == IVITI_MERGE_REDUCTION)
-        snprintf(s->name, sizeof s->name, "merge.%u.%s%s", s->index, name, field);
+        iviti_format(s->name, sizeof s->name, "merge.%u.%s%s", s->index, name, field);
     else if (owner == IVITI_STEM)
-        snprintf(s->name, sizeof s->name, "stem.%u%s", s->index, field);
+        iviti_format(s->name, sizeof s->name, "stem.%u%s", s->index, field);
     else if (owner >= IVITI_PREDICTOR_NORM && owner <= IVITI_PREDICTOR_SCORE)
-        snprintf(s->name, sizeof s->name, "predictor.%u.%s%s", s->index, name, field);
+        iviti_format(s->name, sizeof s->name, "predictor.%u.%s%s", s->index, name, field);
     else if (owner == IVITI_MERGING_KEY)
-        snprintf(s->name, sizeof s->name, "merging.%u.%s%s", s->index, name, field);
+        iviti_format(s->name, sizeof s->name, "merging.%u.%s%s", s->index, name, field);
     else
-        snprintf(s->name, sizeof s->name, "%s%s", name, field);
+        iviti_format(s->name, sizeof s->name, "%s%s", name, field);
     return true;
 }
 

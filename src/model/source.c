@@ -2,7 +2,7 @@
  *
  * Files and blocks of memory as sources of a model's bytes.
  */
-#if defined(__unix__) || defined(__APPLE__)
+#if (defined(__unix__) || defined(__APPLE__)) && !defined(IVITI_FREESTANDING)
 #define IVITI_POSIX       1
 #define _POSIX_C_SOURCE   200809L
 #define _FILE_OFFSET_BITS 64
@@ -11,10 +11,27 @@
 
 #include "model/source.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
+
+#ifdef IVITI_FREESTANDING
+
+iviti_status iviti_file_source_open(iviti_file_source *f, const char *path, const iviti_log *log)
+{
+    (void)f;
+    return iviti_log_fail(log, IVITI_ERROR_UNSUPPORTED,
+                          "cannot open '%s': this build of the library reads no files", path);
+}
+
+void iviti_file_source_close(iviti_file_source *f)
+{
+    (void)f;
+}
+
+#else
+#include <errno.h>
+#include <stdio.h>
 
 static size_t read_file(void *user, void *buffer, size_t bytes)
 {
@@ -66,17 +83,18 @@ iviti_status iviti_file_source_open(iviti_file_source *f, const char *path, cons
         return iviti_log_fail(log, IVITI_ERROR_IO, "cannot read '%s': it is %s", path,
                               S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
 #endif
-    f->file = fopen(path, "rb");
-    if (f->file == NULL)
+    FILE *const file = fopen(path, "rb");
+    if (file == NULL)
         return iviti_log_fail(log, IVITI_ERROR_IO, "cannot open '%s': %s", path, reason(errno));
     /* The reader asks for large pieces: a second buffer would only copy them once more. */
-    setvbuf(f->file, NULL, _IONBF, 0);
-    const int64_t size = file_size(f->file);
+    setvbuf(file, NULL, _IONBF, 0);
+    const int64_t size = file_size(file);
     if (size < 0) {
-        fclose(f->file);
+        fclose(file);
         return iviti_log_fail(log, IVITI_ERROR_IO, "cannot find the length of '%s'", path);
     }
-    f->source = (iviti_source){ read_file, f->file, (uint64_t)size };
+    f->file = file;
+    f->source = (iviti_source){ read_file, file, (uint64_t)size };
     return IVITI_OK;
 }
 
@@ -84,6 +102,8 @@ void iviti_file_source_close(iviti_file_source *f)
 {
     fclose(f->file);
 }
+
+#endif
 
 static size_t read_memory(void *user, void *buffer, size_t bytes)
 {

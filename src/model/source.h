@@ -5,13 +5,11 @@
 #ifndef IVITI_SOURCE_H
 #define IVITI_SOURCE_H
 
-#include <stdio.h>
-
 #include "iviti/iviti.h"
 
 typedef struct iviti_file_source {
     iviti_source source; /* of the whole file */
-    FILE *file;
+    void *file; /* a FILE */
 } iviti_file_source;
 
 /* Opens a regular file. Returns IVITI_OK or IO. The struct must not move while it is open. */
