@@ -6,7 +6,8 @@
 # libc6-dev-PROCESSOR-cross and qemu-user).
 #
 #   ARCH   aarch64, riscv64, arm (32 bits, no floating-point unit), s390x (big-endian) or i386
-#   BUILD  a build of this project with its tests, for the processor that this runs on
+#   BUILD  a build of this project with its tests, for the processor that this runs on; the seeds of its
+#          fuzzers are made (ctest does that; or BUILD/tests/fuzz/make_seeds BUILD/tests/fuzz/seeds)
 #
 # With IVITI_SANITIZE=undefined in the environment the library is built with that sanitizer.
 set -eu
@@ -88,10 +89,9 @@ done
 
 mkdir -p "$work/models"
 "$build/tests/write_models" "$work/models"
-"$build/tests/fuzz/make_seeds" "$work/seeds"
 for harness in model api; do
     printf 'fuzz_%s: ' "$harness"
-    emulate "$best" "$work/fuzz_$harness" --flips 5 "$work/seeds/$harness"
+    emulate "$best" "$work/fuzz_$harness" --flips 5 "$build/tests/fuzz/seeds/$harness"
 done
 
 compare() {

@@ -49,6 +49,11 @@ void check_clip_s8(test *t)
         check_shape(t, 197, 768, 0);
         return;
     }
+    if (t->drawn) {
+        const size_t width = 1 + chance_u32(&t->chance) % 300;
+        check_shape(t, chance_u32(&t->chance) % 5, width, chance_u32(&t->chance) % 70);
+        return;
+    }
     for (size_t width = 1; width <= 200 && !t->failed; width++)
         check_shape(t, (size_t)chance_between(&t->chance, 0, 4), width,
                     (size_t)chance_between(&t->chance, 0, 70));

@@ -74,6 +74,11 @@ void check_resample_row(test *t)
         check_row(t, 500, 224, 8);
         return;
     }
+    if (t->drawn) {
+        const uint32_t in = 1 + chance_u32(&t->chance) % 60, out = 1 + chance_u32(&t->chance) % 40;
+        check_row(t, in, out, 1 + chance_u32(&t->chance) % 9);
+        return;
+    }
     for (uint32_t in = 1; in < 12 && !t->failed; in++)
         check_row(t, in, (uint32_t)chance_between(&t->chance, 1, 20),
                   (uint32_t)chance_between(&t->chance, 1, 9));
@@ -118,6 +123,10 @@ void check_resample_add(test *t)
 {
     if (t->bench) {
         check_add(t, 672);
+        return;
+    }
+    if (t->drawn) {
+        check_add(t, 1 + chance_u32(&t->chance) % 200);
         return;
     }
     for (size_t count = 1; count < 50 && !t->failed; count++)
