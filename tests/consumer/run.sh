@@ -52,6 +52,14 @@ if "$cmake" -S "$here/find_package" -B "$folder/future" -DCMAKE_PREFIX_PATH="$ro
     exit 1
 fi
 
+echo "the README's program, in the README's project"
+mkdir "$folder/readme"
+sed -n '/^```cmake$/,/^```$/p' "$source/README.md" | sed '1d;$d' >"$folder/readme/CMakeLists.txt"
+sed -n '/^```c$/,/^```$/p' "$source/README.md" | sed '1d;$d' >"$folder/readme/hello.c"
+quietly "$cmake" -S "$folder/readme" -B "$folder/readme/build" -DCMAKE_PREFIX_PATH="$root"
+quietly "$cmake" --build "$folder/readme/build"
+[ "$(cd "$source" && LD_LIBRARY_PATH="$libraries" "$folder/readme/build/hello")" = 1 ]
+
 echo "pkg-config"
 export PKG_CONFIG_PATH="$libraries/pkgconfig"
 built() {
