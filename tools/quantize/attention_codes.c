@@ -252,6 +252,8 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
     fill_exp_table(b->exp_table);
     if (!quantize_softmax(q, block, seen, &unit))
         return report_fail(q->r, "block %u: out of memory", block);
+    b->reals.probability = unit;
+    b->reals.logit = iviti_softmax_has_table(kind) ? table_step() : 1.0 / b->logit_scale;
 
     for (size_t head = 0; head < s->heads; head++) {
         const size_t at = head * hd;

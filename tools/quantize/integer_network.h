@@ -35,6 +35,14 @@ typedef struct integer_join { /* stream, branch */
     int8_t shift[2];
 } integer_join;
 
+/* What the integers of a block's non-linear operators stand for: not in the file, and known to models
+ * that come from the quantiser alone. */
+typedef struct integer_reals {
+    double logit;       /* a table's index, or an s8 logit, as a real logit */
+    double probability; /* a unit of softmax's numerators; 1 where they are divided by their sum */
+    double *gelu;       /* (4, hidden) scale and offset of its input, then of its output */
+} integer_reals;
+
 typedef struct integer_block {
     integer_norm norm1;
     integer_dense qkv;
@@ -60,6 +68,7 @@ typedef struct integer_block {
     int8_t gelu_shift;
     integer_dense fc2;
     integer_join join2;
+    integer_reals reals;
 } integer_block;
 
 typedef struct integer_merge {

@@ -251,6 +251,21 @@ static bool balance_tables(quantizer *q, uint32_t block, const network_linear *f
 
 /* ------------------------------------------------------------------------------------------------- */
 
+/* What the codes around GELU stand for. */
+static bool note_reals(quantizer *q, uint32_t block, const code *in, const code *out)
+{
+    const size_t hidden = in->width;
+    double *reals = ARENA_TAKE(q->memory, double, 4 * hidden);
+    if (!reals)
+        return false;
+    memcpy(reals, in->scale, hidden * sizeof *reals);
+    memcpy(reals + hidden, in->offset, hidden * sizeof *reals);
+    memcpy(reals + 2 * hidden, out->scale, hidden * sizeof *reals);
+    memcpy(reals + 3 * hidden, out->offset, hidden * sizeof *reals);
+    q->out->blocks[block].reals.gelu = reals;
+    return true;
+}
+
 bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
                   const code *norm2)
 {
@@ -278,6 +293,8 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
             return report_fail(q->r, "block %u: out of memory", block);
     }
 
+    if (!note_reals(q, block, &in, &out))
+        return report_fail(q->r, "block %u: out of memory", block);
     code_observe(&out, gelu_seen, rows);
     snprintf(name, sizeof name, "block.%u.fc1", block);
     if (!quantizer_dense(q, name, &fc1, hidden, norm2, &in,

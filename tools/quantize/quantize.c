@@ -297,7 +297,8 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     snprintf(name, sizeof name, "block.%u.norm2", i);
     return quantize_norm(q->memory, name, &from->norm2, n->epsilon, q->stream_scale[stage], kind,
                          &norm2, &to->norm2, q->r) &&
-           quantize_mlp(q, i, &seen, rows, &norm2);
+           quantize_mlp(q, i, &seen, rows, &norm2) &&
+           (!q->variants || quantize_block_variants(q, i, &seen, rows, &norm1, &norm2));
 }
 
 static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
@@ -462,16 +463,41 @@ static size_t stream_values(const iviti_geometry *g)
     return most;
 }
 
-bool quantize_network(const network *source, const uint8_t *pixels, size_t count,
-                      const quantize_options *options, integer_network **out,
-                      quantize_table *table, report *r)
+static void set_operators(integer_network *n, operators o)
+{
+    n->geometry.norm_kind = o.norm;
+    n->geometry.softmax_kind = o.softmax;
+    n->geometry.gelu_kind = o.gelu;
+}
+
+/* Networks for the variants, in the memory of the first. */
+static bool take_variants(const variant_set *v)
+{
+    integer_network *first = v->made[0];
+    for (size_t i = 1; i < v->count; i++) {
+        v->made[i] = calloc(1, sizeof *first);
+        if (!v->made[i])
+            return false;
+        arena_init(&v->made[i]->memory);
+        v->made[i]->geometry = first->geometry;
+        set_operators(v->made[i], v->kinds[i]);
+        v->made[i]->blocks = ARENA_TAKE(&first->memory, integer_block, first->geometry.depth);
+    }
+    return !first->memory.failed;
+}
+
+/* `variants` may be NULL; its first network is then the caller's. */
+static bool quantize(const network *source, const uint8_t *pixels, size_t count,
+                     const quantize_options *options, const variant_set *variants,
+                     integer_network **out, quantize_table *table, report *r)
 {
     const iviti_geometry *g = &source->geometry;
     const size_t values = stream_values(g) * count;
     float *x = malloc(values * sizeof *x);
     float *next = malloc(values * sizeof *next);
     integer_network *n = calloc(1, sizeof *n);
-    quantizer q = { .source = source, .options = options, .pictures = count, .out = n, .r = r };
+    quantizer q = { .source = source, .options = options, .pictures = count, .out = n, .r = r,
+                    .variants = variants };
     bool done = x && next && n;
 
     if (done) {
@@ -479,9 +505,7 @@ bool quantize_network(const network *source, const uint8_t *pixels, size_t count
         arena_init(&q.scratch);
         q.memory = &n->memory;
         n->geometry = *g;
-        n->geometry.norm_kind = options->operators.norm;
-        n->geometry.softmax_kind = options->operators.softmax;
-        n->geometry.gelu_kind = options->operators.gelu;
+        set_operators(n, options->operators);
         for (uint32_t i = 0; i < iviti_weight_layers(g); i++)
             n->geometry.weight_bits[i] =
                 options->layer_bits ? options->layer_bits[i] : (uint8_t)options->weight_bits;
@@ -492,6 +516,10 @@ bool quantize_network(const network *source, const uint8_t *pixels, size_t count
         q.rows = ARENA_TAKE(&n->memory, layer_row,
                             4 * g->depth + g->stages + g->convolutions + 3);
         done = !n->memory.failed;
+    }
+    if (done && variants) {
+        variants->made[0] = n;
+        done = take_variants(variants);
     }
     done = done ? walk(&q, pixels, x, next) : report_fail(r, "out of memory");
     arena_free(&q.scratch);
@@ -512,4 +540,31 @@ void integer_network_free(integer_network *n)
         return;
     arena_free(&n->memory);
     free(n);
+}
+
+bool quantize_network(const network *source, const uint8_t *pixels, size_t count,
+                      const quantize_options *options, integer_network **out,
+                      quantize_table *table, report *r)
+{
+    return quantize(source, pixels, count, options, NULL, out, table, r);
+}
+
+bool quantize_variants(const network *source, const uint8_t *pixels, size_t pictures,
+                       const quantize_options *options, const operators *kinds, size_t count,
+                       integer_network **out, quantize_table *table, report *r)
+{
+    const variant_set v = { kinds, out, count };
+    quantize_options first = *options;
+    first.operators = kinds[0];
+    for (size_t i = 0; i < count; i++)
+        out[i] = NULL;
+    const bool made = quantize(source, pixels, pictures, &first, &v, &out[0], table, r);
+    bool done = made;
+    for (size_t i = 1; i < count && done; i++)
+        done = integer_network_vary(out[0], out[i], r);
+    if (done)
+        return true;
+    for (size_t i = count; i-- > (made ? 0 : 1);)
+        integer_network_free(out[i]);
+    return false;
 }

@@ -45,6 +45,13 @@ bool quantize_network(const network *source, const uint8_t *pixels, size_t count
                       const quantize_options *options, integer_network **out,
                       quantize_table *table, report *r);
 
+/* Networks with several sets of operators at a time, all else being the same: the pictures pass once, and
+ * what does not depend on the operators is made once. The first set is that of `options` and must have
+ * exact LayerNorms if another has not. out (count): valid until the first is freed, after the others. */
+bool quantize_variants(const network *source, const uint8_t *pixels, size_t pictures,
+                       const quantize_options *options, const operators *kinds, size_t count,
+                       integer_network **out, quantize_table *table, report *r);
+
 void integer_network_free(integer_network *n); /* NULL is allowed */
 
 #endif

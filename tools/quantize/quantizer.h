@@ -19,7 +19,22 @@ typedef struct quantizer {
     layer_row *rows;
     size_t row_count;
     report *r;
+    const struct variant_set *variants;    /* NULL: none */
 } quantizer;
+
+/* Networks beside q->out that differ from it in operators alone (variants.c). */
+typedef struct variant_set {
+    const operators *kinds; /* (count) the first is q->out's */
+    integer_network **made; /* (count) the first is q->out */
+    size_t count;
+} variant_set;
+
+/* The rest of a variant, once all blocks of the first network and of its own are there. */
+bool integer_network_vary(integer_network *first, integer_network *variant, report *r);
+
+/* The parts of a block of each variant that differ from q->out's, which is done. */
+bool quantize_block_variants(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                             const code *norm1, const code *norm2);
 
 /* Bits of an activation of a block. */
 int quantizer_bits(const quantizer *q, uint32_t block, iviti_activation which);
