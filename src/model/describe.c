@@ -34,7 +34,8 @@ static uint64_t prune_macs(const iviti_geometry *g, uint32_t k)
     const uint64_t entering = iviti_entering_tokens(g, block);
     switch (g->prune.kind) {
     case IVITI_PRUNE_PREDICTOR:
-        return (before - g->prefix_tokens) * (c * c + c * c / 4 + c * c / 8 + c / 4) + c * c / 4;
+        return (before - g->prefix_tokens) * (c * c + c / 2 * (c / 2) + c / 2 * (c / 4) + c / 4) +
+               c / 2 * (c / 2);
     case IVITI_PRUNE_CLS:
         return entering * c;
     default: /* mean keys, and the products of all pairs */

@@ -121,8 +121,8 @@ static iviti_status allocate_model(workspace *w, const iviti_load_options *optio
                         .memory = bytes + IVITI_ALIGNMENT };
     m->blocks = iviti_arena_take(&arena, p.blocks);
     m->merges = iviti_arena_take(&arena, p.merges);
-    m->predictors = iviti_arena_take(&arena, p.predictors);
-    m->mean_keys = iviti_arena_take(&arena, p.mean_keys);
+    m->predictors = p.predictors ? iviti_arena_take(&arena, p.predictors) : NULL;
+    m->mean_keys = p.mean_keys ? iviti_arena_take(&arena, p.mean_keys) : NULL;
     memset(m->blocks, 0, (size_t)p.blocks);
     if (p.merges > 0)
         memset(m->merges, 0, (size_t)p.merges);

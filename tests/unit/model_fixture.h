@@ -35,6 +35,9 @@ typedef enum fixture_kind {
     FIXTURE_SWIN_I_EXP,    /* the first Swin with i-exp and L1 LayerNorm */
     FIXTURE_SWIN_LIS,      /* the first Swin with Log-Int-Softmax */
     FIXTURE_VIT_Q15,       /* tables of 16 bits */
+    FIXTURE_VIT_PREDICTOR, /* predictors before three blocks, one of them the last */
+    FIXTURE_VIT_CLS,       /* pruned by the class token's attention, with a fused token; shift operators */
+    FIXTURE_VIT_MERGE,     /* tokens merged in three blocks */
     FIXTURE_KINDS
 } fixture_kind;
 
@@ -133,6 +136,36 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
         g.pixel_padding[2] = 104;
         g.token_head = true;
         break;
+    case FIXTURE_VIT_PREDICTOR: /* 5 x 4 patches */
+        g.image_width = 20;
+        g.preprocess.resize = 20;
+        g.stage[0].depth = 5;
+        g.prune = (iviti_prune){ .kind = IVITI_PRUNE_PREDICTOR,
+                                 .stages = 3,
+                                 .at = { 1, 2, 4 },
+                                 .kept = { 14, 9, 5 } };
+        break;
+    case FIXTURE_VIT_CLS:
+        g.prefix_tokens = 2;
+        g.stage[0].depth = 4;
+        g.softmax_kind = IVITI_SOFTMAX_SHIFT16;
+        g.gelu_kind = IVITI_GELU_SHIFT;
+        g.prune = (iviti_prune){ .kind = IVITI_PRUNE_CLS,
+                                 .fuse = IVITI_FUSE_MEAN,
+                                 .stages = 2,
+                                 .at = { 0, 2 },
+                                 .kept = { 9, 6 } };
+        break;
+    case FIXTURE_VIT_MERGE: /* 9 x 8 patches: B has more than two panels */
+        g.image_width = 36;
+        g.image_height = 32;
+        g.preprocess.resize = 40;
+        g.stage[0].depth = 4;
+        g.prune = (iviti_prune){ .kind = IVITI_PRUNE_MERGE,
+                                 .stages = 3,
+                                 .at = { 0, 1, 2 },
+                                 .kept = { 36, 30, 29 } };
+        break;
     case FIXTURE_SWIN_TABLE:
     case FIXTURE_SWIN_SHIFT:
     case FIXTURE_SWIN_SULQ:
@@ -205,6 +238,18 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     case IVITI_BLOCK_QKV:
     case IVITI_BLOCK_FC1:
         return FIXTURE_S8 / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
+    case IVITI_PREDICTOR_IN:
+        return FIXTURE_S8 / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
+    case IVITI_PREDICTOR_LOCAL:
+    case IVITI_PREDICTOR_OUT:
+        in = stage->dim / 2;
+        return FIXTURE_S8 / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
+    case IVITI_PREDICTOR_MEAN:
+        return 1.5 / tokens;
+    case IVITI_MERGING_KEY:
+        return FIXTURE_STREAM / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
+    case IVITI_MERGING_SIZE: /* ln 2 in units of q.k, for 2^16 */
+        return 0.69 / 1.5 * score / 65536;
     case IVITI_BLOCK_FC2:
         in = stage->hidden;
         return 4 * FIXTURE_STREAM / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
@@ -253,8 +298,11 @@ static inline iviti_dyadic fixture_element(const iviti_geometry *g, const iviti_
         low = g->norm_kind == IVITI_NORM_NEWTON ? 31 : 25;
     else if (s->kind == IVITI_JOIN)
         low = 24;
-    else if (s->owner == IVITI_BLOCK_SCORE || s->owner == IVITI_POOL)
+    else if (s->owner == IVITI_BLOCK_SCORE || s->owner == IVITI_POOL ||
+             s->owner == IVITI_PREDICTOR_MEAN)
         low = 1;
+    else if (s->owner == IVITI_MERGING_SIZE)
+        low = 27;
     else if (s->owner == IVITI_BLOCK_OUTPUT && g->softmax_kind == IVITI_SOFTMAX_TABLE)
         low = 25, high = 40;
     else if (s->owner == IVITI_BLOCK_BIAS_SCORE || s->owner == IVITI_BLOCK_GELU_OUTPUT)
@@ -326,6 +374,12 @@ static inline int32_t fixture_value(const iviti_geometry *g, const iviti_tensor_
         return i == 0 ? FIXTURE_SULQ_SHIFT : (1 << (FIXTURE_SULQ_BITS + FIXTURE_SULQ_SHIFT)) / 100;
     case IVITI_BLOCK_GELU_POLYNOMIAL: /* of inputs at 1 / 24 */
         return i == 0 ? 61 : FIXTURE_I_GELU;
+    case IVITI_PREDICTOR_GLOBAL:
+    case IVITI_PREDICTOR_SCORE:
+        return fixture_uniform(state, -80, 80);
+    case IVITI_PREDICTOR_IN_TABLE:
+    case IVITI_PREDICTOR_LOCAL_TABLE:
+    case IVITI_PREDICTOR_OUT_TABLE:
     case IVITI_BLOCK_GELU_TABLE:
         return fixture_gelu((int32_t)(i % 256) - 128, (int32_t)(i / 256));
     case IVITI_BLOCK_EXP_SCALE: /* the scale of logits is 1 / 24 */

@@ -291,6 +291,53 @@ static void expect_block(const opened *o, uint32_t index, const iviti_stage *s)
     expect_join(o, &b->join2, layer);
 }
 
+/* s8 as it is, or u8 in offset binary. */
+static void expect_bytes(const opened *o, const void *bytes, const char *layer, size_t count,
+                         int offset)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(((const uint8_t *)bytes)[i],
+                         (uint8_t)(element(o, layer, "", i) + offset));
+}
+
+static void expect_predictor(const opened *o, uint32_t k)
+{
+    const iviti_predictor *const p = &o->m->predictors[k];
+    const uint32_t dim = o->g.stage[0].dim;
+    char layer[48];
+#define LAYER(name) (snprintf(layer, sizeof layer, "predictor.%u." name, k), layer)
+    expect_norm(o, &p->norm, LAYER("norm"), dim);
+    expect_dense(o, &p->in, LAYER("in"), 0, dim, dim, dim, 128);
+    expect_bytes(o, p->in_table, LAYER("in.table"), (dim + 63) / 64 * 256, 128);
+    expect_factors(o, p->mean, LAYER("mean"), dim / 2);
+    expect_bytes(o, p->global, LAYER("global"), dim / 2 * (dim / 2), 0);
+    expect_dense(o, &p->local, LAYER("local"), 0, dim / 2, dim / 2, dim / 2, 128);
+    expect_bytes(o, p->local_table, LAYER("local.table"), (dim / 2 + 63) / 64 * 256, 128);
+    expect_dense(o, &p->out, LAYER("out"), 0, dim / 4, dim / 4, dim / 2, 128);
+    expect_bytes(o, p->out_table, LAYER("out.table"), (dim / 4 + 63) / 64 * 256, 128);
+    expect_bytes(o, p->score, LAYER("score"), dim / 4, 0);
+#undef LAYER
+}
+
+static void expect_pruning(const opened *o)
+{
+    const iviti_geometry *const g = &o->g;
+    const iviti_stage *const s = &g->stage[0];
+    for (uint32_t k = 0; k < g->prune.stages && g->prune.kind == IVITI_PRUNE_PREDICTOR; k++)
+        expect_predictor(o, k);
+    if (g->prune.kind != IVITI_PRUNE_MERGE)
+        return;
+    for (uint32_t k = 0; k < g->prune.stages; k++) {
+        char layer[32];
+        snprintf(layer, sizeof layer, "merging.%u.key", k);
+        expect_dense(o, &o->m->mean_keys[k], layer, 0, s->dim / s->heads, s->dim / s->heads, s->dim,
+                     128);
+    }
+    expect_factors(o, o->m->blocks[0].size, "merging.size", g->depth * s->heads);
+    for (uint32_t i = 0; i < g->depth; i++)
+        assert_ptr_equal(o->m->blocks[i].size, o->m->blocks[0].size + (size_t)i * s->heads);
+}
+
 static void expect_model(const opened *o)
 {
     const iviti_geometry *const g = &o->g;
@@ -338,6 +385,7 @@ static void expect_model(const opened *o)
         expect_dense(o, &m->patches_head, "patches.head", 0, g->classes, g->classes,
                      g->stage[0].dim, 128);
     }
+    expect_pruning(o);
 }
 
 static void test_round_trip(void **state)
@@ -415,6 +463,25 @@ static size_t block_bytes(const iviti_geometry *g, const iviti_stage *s)
            s->heads * tokens * ((tokens + 15) / 16 * 16) * 4;
 }
 
+static size_t pruning_bytes(const iviti_geometry *g)
+{
+    const size_t dim = g->stage[0].dim, head_dim = dim / g->stage[0].heads;
+    const size_t k = g->prune.stages;
+    switch (g->prune.kind) {
+    case IVITI_PRUNE_PREDICTOR:
+        return lines(k * sizeof(iviti_predictor)) +
+               k * (3 * lines(4 * dim) + dense_bytes(dim, dim) + (dim + 63) / 64 * 256 +
+                    lines(4 * dim) + lines(dim * dim / 4) + dense_bytes(dim / 2, dim / 2) +
+                    (dim / 2 + 63) / 64 * 256 + dense_bytes(dim / 4, dim / 2) +
+                    (dim / 4 + 63) / 64 * 256 + lines(dim / 4));
+    case IVITI_PRUNE_MERGE:
+        return lines(k * sizeof(iviti_dense)) + k * dense_bytes(head_dim, dim) +
+               lines(8 * g->depth * g->stage[0].heads);
+    default:
+        return 0;
+    }
+}
+
 /* Not a line of memory more than the layers take. */
 static void test_memory_figure(void **state)
 {
@@ -441,6 +508,7 @@ static void test_memory_figure(void **state)
                 bytes += 3 * lines(16 * dim) + dense_bytes(2 * dim, 4 * dim);
         }
         bytes += 3 * lines(4 * g->stage[g->stages - 1].dim) + dense_bytes(g->classes, g->features);
+        bytes += pruning_bytes(g);
         iviti_model_info info;
         iviti_model_describe(o.m, &info);
         assert_int_equal(info.memory, bytes + 64); /* to align the whole */

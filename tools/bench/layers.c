@@ -30,6 +30,7 @@ static const char *const NAMES[LAYERS] = {
     [LAYER_MERGE_NORM] = "merge_norm",
     [LAYER_MERGE] = "merge",
     [LAYER_NORM] = "norm",
+    [LAYER_CHOICE] = "choice of tokens",
     [LAYER_HEAD] = "head",
     [LAYER_OTHER] = "other",
 };
@@ -93,6 +94,11 @@ static layer layer_of_norm(const iviti_norm *weights)
         found = find(weights, m, 1, sizeof(*m), MODEL_MEMBERS,
                      sizeof(MODEL_MEMBERS) / sizeof(MODEL_MEMBERS[0]));
     }
+    for (uint32_t k = 0; m->predictors != NULL && k < m->geometry.prune.stages; k++) {
+        if (weights == &m->predictors[k].norm) {
+            return LAYER_CHOICE;
+        }
+    }
     return found;
 }
 
@@ -141,7 +147,8 @@ static layer layer_of_dense(const iviti_dense *w)
     for (uint32_t i = 0; i < m->geometry.depth && found == LAYER_OTHER; i++) {
         found = layer_in_block(w, &m->blocks[i]);
     }
-    return found;
+    /* what is left are predictors, mean keys, and products of these, which are no weights */
+    return found == LAYER_OTHER && m->geometry.prune.stages > 0 ? LAYER_CHOICE : found;
 }
 
 /* ---- kernels that read the clock ----------------------------------------------------------- */

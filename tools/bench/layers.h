@@ -24,6 +24,7 @@ typedef enum layer {
     LAYER_FC2,
     LAYER_MERGE_NORM,
     LAYER_MERGE,
+    LAYER_CHOICE, /* which tokens to prune or to merge */
     LAYER_NORM,
     LAYER_HEAD,
     LAYER_OTHER, /* no kernel: patches, copies, what the forward pass does itself */

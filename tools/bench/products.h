@@ -21,8 +21,9 @@ typedef struct product {
     bool weights; /* the right operand is the model's, not an activation; then batch is 1 */
 } product;
 
-/* Six in a block; the patch embedding, the head, and the merges of a swin besides. */
-#define PRODUCTS_MAX (6 * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES + IVITI_MAX_CONVOLUTIONS + 2)
+/* Six in a block, and five more where tokens are pruned; the patch embedding, the head, and the merges
+ * of a swin besides. */
+#define PRODUCTS_MAX (11 * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES + IVITI_MAX_CONVOLUTIONS + 2)
 
 typedef struct product_list {
     size_t count;
