@@ -276,12 +276,79 @@ static void deit_on_photographs(void **state)
     free(expected.value);
 }
 
+#define DYNAMIC_LOGITS "golden/models/digits_dynamicvit_fp32_logits.safetensors"
+
+/* Kept sets as places among the tokens that enter each stage; ours are numbers of patches. */
+static void same_kept(const network *n, const uint32_t *kept, size_t pictures)
+{
+    const iviti_prune *p = &n->geometry.prune;
+    checkpoint *const c = open_shared(DYNAMIC_LOGITS);
+    for (size_t i = 0; i < pictures; i++) {
+        const uint32_t *entering = NULL;
+        for (uint32_t k = 0; k < p->stages; k++) {
+            char name[16];
+            snprintf(name, sizeof name, "kept%u", k + 1);
+            const checkpoint_tensor *t = checkpoint_find(c, name);
+            assert_non_null(t);
+            assert_int_equal(t->type, CHECKPOINT_I32);
+            assert_int_equal(t->shape[1], p->kept[k]);
+            for (size_t j = 0; j < p->kept[k]; j++) {
+                int32_t place;
+                memcpy(&place, (const char *)t->data + 4 * (i * p->kept[k] + j), sizeof place);
+                assert_int_equal(kept[j], entering ? entering[place] : (uint32_t)place);
+            }
+            entering = kept;
+            kept += p->kept[k];
+        }
+    }
+    checkpoint_close(c);
+}
+
+static void dynamic_digits(void **state)
+{
+    (void)state;
+    static const char file[] = "models/digits_dynamicvit/digits_dynamicvit.pth";
+    skip_without(DYNAMIC_LOGITS);
+    network_options options = { .heads = 2, .preset = "digits", .epsilon = 1e-6, .base_rate = 0.7,
+                                .prune_at = { 1, 2, 3 }, .prune_at_count = 3 };
+    logits expected = expected_logits(DYNAMIC_LOGITS);
+    network *const n = map_shared(file, &options);
+    report r = { "" };
+    size_t count = 0;
+    assert_int_equal(n->geometry.prune.kept[0], 11);
+    assert_int_equal(n->geometry.prune.kept[1], 7);
+    assert_int_equal(n->geometry.prune.kept[2], 5);
+    uint8_t *const pixels = load_pictures("images/digits-600", n, 1, &count);
+    assert_int_equal(count, expected.pictures);
+    logits got = { count, n->geometry.classes, malloc(count * n->geometry.classes * sizeof(float)) };
+    uint32_t *const kept = malloc(count * network_kept_numbers(n) * sizeof *kept);
+    assert_non_null(got.value);
+    assert_non_null(kept);
+    if (!network_forward_kept(n, pixels, count, 2, got.value, kept, &r))
+        fail_msg("%s", r.text);
+    within(file, expected, got, 1e-5);
+    same_kept(n, kept, count);
+    network_free(n);
+
+    options = (network_options){ .heads = 2, .preset = "digits", .epsilon = 1e-6 };
+    network *const inferred = map_shared(file, &options); /* published: 0.7, after each quarter */
+    logits again = compute(inferred, pixels, count);
+    assert_memory_equal(again.value, got.value, count * got.classes * sizeof(float));
+    network_free(inferred);
+    free(again.value);
+    free(kept);
+    free(pixels);
+    free(got.value);
+    free(expected.value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digits_in_every_container_and_dialect),
         cmocka_unit_test(distilled_digits),
         cmocka_unit_test(swin_in_every_dialect),
+        cmocka_unit_test(dynamic_digits),
         cmocka_unit_test(deit_on_given_pixels),
         cmocka_unit_test(deit_on_photographs),
     };

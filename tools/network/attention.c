@@ -40,15 +40,29 @@ static void gather(const float *scores, const float *qkv, size_t stride, size_t 
                 1.0f, scores, (int)tokens, qkv + 2 * dim, (int)stride, 0.0f, out, (int)out_stride);
 }
 
-void attend_globally(const iviti_stage *stage, size_t tokens, const float *qkv, float *scores,
-                     float *out)
+/* Scores of keys that stand for several patches, as if these were there. */
+static void weigh_keys(const float *size, size_t tokens, float *scores)
+{
+    for (size_t j = 0; j < tokens && size != NULL; j++) {
+        const float bias = logf(size[j]);
+        for (size_t i = 0; i < tokens; i++)
+            scores[i * tokens + j] += bias;
+    }
+}
+
+void attend_globally(const iviti_stage *stage, size_t tokens, const float *qkv, const float *size,
+                     float *scores, float *class_row, float *out)
 {
     const size_t dim = stage->dim, width = dim / stage->heads;
+    memset(class_row, 0, tokens * sizeof *class_row);
     for (size_t h = 0; h < stage->heads; h++) {
         const float *head = qkv + h * width;
         score(head, 3 * dim, dim, width, tokens, scores);
+        weigh_keys(size, tokens, scores);
         for (size_t i = 0; i < tokens; i++)
             softmax(scores + i * tokens, tokens);
+        for (size_t i = 0; i < tokens; i++)
+            class_row[i] += scores[i] / (float)stage->heads;
         gather(scores, head, 3 * dim, dim, width, tokens, out + h * width, dim);
     }
 }

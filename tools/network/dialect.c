@@ -56,9 +56,10 @@ static bool find_dialect(source *s, report *r)
 
 static void describe(const source *s, network *n)
 {
-    snprintf(n->dialect, sizeof n->dialect, "%s%s%s", s->ivit ? "I-ViT, " : "",
+    snprintf(n->dialect, sizeof n->dialect, "%s%s%s%s", s->ivit ? "I-ViT, " : "",
              s->lvvit ? "LV-ViT" : s->map->name,
-             s->once[MODULE_DISTILL_TOKEN].weight != NULL ? ", distilled" : "");
+             s->once[MODULE_DISTILL_TOKEN].weight != NULL ? ", distilled" : "",
+             s->predictors > 0 ? ", DynamicViT" : "");
     memcpy(n->preset, s->preset, sizeof n->preset);
     memcpy(n->note, s->note, sizeof n->note);
     n->epsilon = s->epsilon;

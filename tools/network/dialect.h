@@ -25,6 +25,15 @@ typedef struct network_options {
     bool has_interpolation, has_mean, has_std;
     iviti_interpolation interpolation;
     float mean[3], std[3];
+
+    /* Fewer tokens. DynamicViT: base_rate, base_rate^2, ... of the first patch tokens are kept; EViT:
+     * keep[] of those that enter each stage; merging: so many pairs in each block. */
+    double base_rate;
+    double keep[IVITI_MAX_BLOCKS];
+    uint32_t merge;
+    iviti_fuse fuse;                     /* of EViT */
+    uint32_t prune_at[IVITI_MAX_BLOCKS]; /* blocks, counted from 0 */
+    uint32_t keep_count, prune_at_count;
 } network_options;
 
 /* Maps the checkpoint. [in] options: NULL for none. [out] out: the caller's until network_free,

@@ -23,6 +23,8 @@ uint32_t network_stage_of(const network *n, uint32_t block)
 
 uint32_t network_tokens_of(const network *n, uint32_t block)
 {
+    if (n->geometry.prune.kind == IVITI_PRUNE_PREDICTOR)
+        return iviti_entering_tokens(&n->geometry, block);
     return iviti_stage_tokens(&n->geometry, network_stage_of(n, block));
 }
 
@@ -170,7 +172,8 @@ static void block_step(const network *n, workspace *w, size_t i, const void *dat
         .gelu = row(d->capture.gelu, i, wide),
         .fc2 = row(d->capture.fc2, i, narrow),
     };
-    one_block(n, w, d->block, row(d->x, i, narrow), &mine);
+    one_attend(n, w, d->block, tokens, NULL, row(d->x, i, narrow), &mine);
+    one_mlp(n, w, d->block, tokens, row(d->x, i, narrow), &mine);
 }
 
 bool network_run_block(const network *n, uint32_t block, size_t count, unsigned threads, float *x,
@@ -179,6 +182,53 @@ bool network_run_block(const network *n, uint32_t block, size_t count, unsigned 
     const network_capture nothing = { 0 };
     const block_data d = { block, x, capture != NULL ? *capture : nothing };
     return share_out(n, block_step, &d, count, threads, r);
+}
+
+typedef struct predictor_data {
+    uint32_t stage;
+    float *x;
+    network_predictor_capture capture;
+} predictor_data;
+
+static size_t tokens_before(const network *n, uint32_t stage)
+{
+    const iviti_geometry *g = &n->geometry;
+    return stage > 0 ? iviti_leaving_tokens(g, g->prune.at[stage - 1]) : iviti_stage_tokens(g, 0);
+}
+
+static void predictor_step(const network *n, workspace *w, size_t i, const void *data)
+{
+    const predictor_data *d = data;
+    const iviti_geometry *g = &n->geometry;
+    const size_t tokens = tokens_before(n, d->stage), dim = g->stage[0].dim;
+    const size_t full = (tokens - g->prefix_tokens) * dim;
+    const network_predictor_capture mine = {
+        .norm = row(d->capture.norm, i, full),
+        .in = row(d->capture.in, i, full),
+        .mixed = row(d->capture.mixed, i, full),
+        .out0 = row(d->capture.out0, i, full / 2),
+        .gelu0 = row(d->capture.gelu0, i, full / 2),
+        .out1 = row(d->capture.out1, i, full / 4),
+        .gelu1 = row(d->capture.gelu1, i, full / 4),
+    };
+    float *const x = d->x + i * tokens * dim;
+    one_predict(n, w, d->stage, tokens, x, d->capture.norm != NULL ? &mine : NULL);
+    one_keep(n, w, tokens, g->prune.kept[d->stage], x);
+}
+
+bool network_run_predictor(const network *n, uint32_t stage, size_t count, unsigned threads,
+                           float *x, const network_predictor_capture *capture, report *r)
+{
+    const iviti_geometry *g = &n->geometry;
+    const network_predictor_capture nothing = { 0 };
+    const predictor_data d = { stage, x, capture != NULL ? *capture : nothing };
+    const size_t dim = g->stage[0].dim, before = tokens_before(n, stage) * dim;
+    const size_t after = (g->prefix_tokens + g->prune.kept[stage]) * dim;
+    if (!share_out(n, predictor_step, &d, count, threads, r))
+        return false;
+    for (size_t i = 1; i < count; i++)
+        memmove(x + i * after, x + i * before, after * sizeof *x);
+    return true;
 }
 
 typedef struct merge_data {
@@ -213,9 +263,9 @@ static void head_step(const network *n, workspace *w, size_t i, const void *data
     const head_data *d = data;
     const iviti_geometry *g = &n->geometry;
     const size_t dim = g->stage[g->stages - 1].dim;
-    const size_t tokens = iviti_stage_tokens(g, g->stages - 1);
+    const size_t tokens = network_tokens_of(n, g->depth - 1);
     const size_t kept = g->family == IVITI_SWIN || g->token_head ? tokens : g->prefix_tokens;
-    one_head(n, w, d->x + i * tokens * dim, row(d->logits, i, g->classes),
+    one_head(n, w, tokens, d->x + i * tokens * dim, row(d->logits, i, g->classes),
              row(d->features, i, g->features), row(d->norm, i, kept * dim));
 }
 
@@ -228,17 +278,30 @@ bool network_run_head(const network *n, size_t count, unsigned threads, const fl
 
 /* ---- whole passes --------------------------------------------------------------------------- */
 
+typedef struct pass_data {
+    const uint8_t *pixels;
+    float *logits;
+    uint32_t *kept;
+} pass_data;
+
 static void forward_step(const network *n, workspace *w, size_t i, const void *data)
 {
-    const embed_data *d = data;
+    const pass_data *d = data;
     const network_capture nothing = { 0 };
     const iviti_geometry *g = &n->geometry;
     float *x = w->x[0], *other = w->x[1];
+    uint32_t *kept = d->kept == NULL ? NULL : d->kept + i * network_kept_numbers(n);
     uint32_t block = 0;
     one_embed(n, w, d->pixels + i * picture_bytes(g), x, NULL);
+    one_unpruned(n, w);
     for (uint32_t s = 0; s < g->stages; s++) {
-        for (uint32_t j = 0; j < g->stage[s].depth; j++)
-            one_block(n, w, block++, x, &nothing);
+        w->tokens = s > 0 ? iviti_stage_tokens(g, s) : w->tokens;
+        for (uint32_t j = 0; j < g->stage[s].depth; j++, block++) {
+            one_prune_before(n, w, block, x, &kept);
+            one_attend(n, w, block, w->tokens, w->size, x, &nothing);
+            one_prune_within(n, w, block, x, &kept);
+            one_mlp(n, w, block, w->tokens, x, &nothing);
+        }
         if (s + 1 < g->stages) {
             one_merge(n, w, s, x, other, NULL);
             float *const done = x;
@@ -246,12 +309,26 @@ static void forward_step(const network *n, workspace *w, size_t i, const void *d
             other = done;
         }
     }
-    one_head(n, w, x, row(d->x, i, g->classes), NULL, NULL);
+    one_head(n, w, w->tokens, x, row(d->logits, i, g->classes), NULL, NULL);
+}
+
+size_t network_kept_numbers(const network *n)
+{
+    size_t count = 0;
+    for (uint32_t k = 0; k < n->geometry.prune.stages; k++)
+        count += n->geometry.prune.kept[k];
+    return count;
+}
+
+bool network_forward_kept(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
+                          float *logits, uint32_t *kept, report *r)
+{
+    const pass_data d = { pixels, logits, kept };
+    return share_out(n, forward_step, &d, count, threads, r);
 }
 
 bool network_forward(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
                      float *logits, report *r)
 {
-    const embed_data d = { pixels, logits, NULL };
-    return share_out(n, forward_step, &d, count, threads, r);
+    return network_forward_kept(n, pixels, count, threads, logits, NULL, r);
 }

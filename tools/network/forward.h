@@ -13,7 +13,8 @@
 
 #include "network/network.h"
 
-/* Tokens of the stage that block i belongs to, prefix tokens included, and that stage. */
+/* The stage that block i belongs to, and the tokens that it computes, prefix tokens included: those of
+ * the stage, or as many as DynamicViT's predictors have left. */
 uint32_t network_stage_of(const network *n, uint32_t block);
 uint32_t network_tokens_of(const network *n, uint32_t block);
 
@@ -49,7 +50,8 @@ typedef struct network_map_sample {
 bool network_sample_stem(const network *n, uint32_t index, const uint8_t *pixels, size_t count,
                          unsigned threads, const network_map_sample *sample, report *r);
 
-/* Block `block` of all stages, in place: x (count * tokens, C). capture may be NULL. */
+/* Block `block` of all stages, in place: x (count * tokens, C). capture may be NULL. EViT and token
+ * merging, which change the tokens inside a block, are left out. */
 bool network_run_block(const network *n, uint32_t block, size_t count, unsigned threads, float *x,
                        const network_capture *capture, report *r);
 
@@ -64,6 +66,31 @@ bool network_run_merge(const network *n, uint32_t stage, size_t count, unsigned 
  * features (count, features), may be NULL: what enters the classifier (Swin: the mean of norm). */
 bool network_run_head(const network *n, size_t count, unsigned threads, const float *x,
                       float *logits, float *features, float *norm, report *r);
+
+/* What a predictor computes on its way, each (count * patches, width) of the patches before it. */
+typedef struct network_predictor_capture {
+    float *norm;  /* (.., C) */
+    float *in;    /* (.., C) before GELU */
+    float *mixed; /* (.., C) half of it after GELU, and the mean of the other half */
+    float *out0;  /* (.., C/2) before GELU */
+    float *gelu0; /* (.., C/2) */
+    float *out1;  /* (.., C/4) before GELU */
+    float *gelu1; /* (.., C/4) */
+} network_predictor_capture;
+
+/* DynamicViT's stage `stage`: x (count * tokens before, C) to the tokens that are kept, which lie one
+ * picture after the other again. capture NULL, or all of its members set. */
+bool network_run_predictor(const network *n, uint32_t stage, size_t count, unsigned threads,
+                           float *x, const network_predictor_capture *capture, report *r);
+
+/* Numbers that network_forward_kept() gives for each picture: the patches kept at all stages. */
+size_t network_kept_numbers(const network *n);
+
+/* All of it, and which patches are left after each stage of pruning: kept (count,
+ * network_kept_numbers()), for each picture one stage after the other, each ascending, UINT32_MAX for a
+ * fused token that is kept. */
+bool network_forward_kept(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
+                          float *logits, uint32_t *kept, report *r);
 
 /* All of it: pixels to logits (count, classes), with no more memory than the threads need. */
 bool network_forward(const network *n, const uint8_t *pixels, size_t count, unsigned threads,

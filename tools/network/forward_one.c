@@ -49,6 +49,12 @@ static size_t lay_out(const network *n, workspace *w, float *base)
     w->window = take(base, &used, window);
     w->x[0] = take(base, &used, stream);
     w->x[1] = take(base, &used, stream);
+    const size_t tokens = iviti_stage_tokens(g, 0);
+    w->size = take(base, &used, tokens);
+    w->rating = take(base, &used, tokens);
+    w->class_row = take(base, &used, tokens);
+    w->origin = (uint32_t *)(void *)take(base, &used, tokens);
+    w->list = (uint32_t *)(void *)take(base, &used, tokens);
     return used + stem_lay_out(n, w, base == NULL ? NULL : base + used);
 }
 
@@ -97,8 +103,7 @@ void normalise(const network_norm *norm, double epsilon, const float *x, size_t 
     }
 }
 
-/* x * Phi(x) with the exact error function. */
-static void gelu(const float *x, size_t count, float *y)
+void gelu(const float *x, size_t count, float *y)
 {
     const double half_root = 0.70710678118654752440;
     for (size_t i = 0; i < count; i++) {
@@ -169,26 +174,22 @@ static float *choose(float *captured, float *own)
     return captured != NULL ? captured : own;
 }
 
-void one_block(const network *n, workspace *w, uint32_t block, float *x,
-               const network_capture *capture)
+void one_attend(const network *n, workspace *w, uint32_t block, size_t tokens, const float *size,
+                float *x, const network_capture *capture)
 {
     const uint32_t s = network_stage_of(n, block);
     const iviti_stage *stage = &n->geometry.stage[s];
     const network_block *b = &n->blocks[block];
-    const size_t tokens = iviti_stage_tokens(&n->geometry, s), dim = stage->dim;
+    const size_t dim = stage->dim;
     float *const norm1 = choose(capture->norm1, w->norm);
     float *const qkv = choose(capture->qkv, w->qkv);
     float *const attention = choose(capture->attention, w->attention);
     float *const proj = choose(capture->proj, w->branch);
-    float *const norm2 = choose(capture->norm2, w->norm);
-    float *const fc1 = choose(capture->fc1, w->hidden);
-    float *const act = choose(capture->gelu, w->hidden);
-    float *const fc2 = choose(capture->fc2, w->branch);
 
     normalise(&b->norm1, n->epsilon, x, tokens, dim, norm1);
     dense(&b->qkv, norm1, tokens, dim, 3 * dim, qkv);
     if (stage->window == 0) {
-        attend_globally(stage, tokens, qkv, w->scores, attention);
+        attend_globally(stage, tokens, qkv, size, w->scores, w->class_row, attention);
     } else {
         uint32_t first = 0;
         for (uint32_t i = 0; i < s; i++)
@@ -201,6 +202,18 @@ void one_block(const network *n, workspace *w, uint32_t block, float *x,
     add(x, proj, tokens * dim);
     if (capture->middle != NULL)
         memcpy(capture->middle, x, tokens * dim * sizeof *x);
+}
+
+void one_mlp(const network *n, workspace *w, uint32_t block, size_t tokens, float *x,
+             const network_capture *capture)
+{
+    const iviti_stage *stage = &n->geometry.stage[network_stage_of(n, block)];
+    const network_block *b = &n->blocks[block];
+    const size_t dim = stage->dim;
+    float *const norm2 = choose(capture->norm2, w->norm);
+    float *const fc1 = choose(capture->fc1, w->hidden);
+    float *const act = choose(capture->gelu, w->hidden);
+    float *const fc2 = choose(capture->fc2, w->branch);
 
     normalise(&b->norm2, n->epsilon, x, tokens, dim, norm2);
     dense(&b->fc1, norm2, tokens, dim, stage->hidden, fc1);
@@ -230,10 +243,10 @@ void one_merge(const network *n, workspace *w, uint32_t stage, const float *x, f
 }
 
 /* The largest logit of any patch, class by class. */
-static void add_patches(const network *n, const float *normalised, float *logits)
+static void add_patches(const network *n, size_t tokens, const float *normalised, float *logits)
 {
     const iviti_geometry *g = &n->geometry;
-    const size_t dim = g->stage[0].dim, tokens = iviti_stage_tokens(g, 0);
+    const size_t dim = g->stage[0].dim;
     const network_linear *head = &n->patches_head;
     for (size_t o = 0; o < g->classes; o++) {
         float most = -INFINITY;
@@ -246,14 +259,13 @@ static void add_patches(const network *n, const float *normalised, float *logits
     }
 }
 
-void one_head(const network *n, workspace *w, const float *x, float *logits, float *features,
-              float *norm)
+void one_head(const network *n, workspace *w, size_t all, const float *x, float *logits,
+              float *features, float *norm)
 {
     const iviti_geometry *g = &n->geometry;
     const size_t dim = g->stage[g->stages - 1].dim;
     const bool swin = g->family == IVITI_SWIN;
-    const size_t tokens =
-        swin || g->token_head ? iviti_stage_tokens(g, g->stages - 1) : g->prefix_tokens;
+    const size_t tokens = swin || g->token_head ? all : g->prefix_tokens;
     float *const normalised = choose(norm, w->norm);
     normalise(&n->norm, n->epsilon, x, tokens, dim, normalised);
     const float *entering = normalised;
@@ -270,5 +282,5 @@ void one_head(const network *n, workspace *w, const float *x, float *logits, flo
         memcpy(features, entering, g->features * sizeof *features);
     dense(&n->head, entering, 1, g->features, g->classes, logits);
     if (g->token_head)
-        add_patches(n, normalised, logits);
+        add_patches(n, all, normalised, logits);
 }

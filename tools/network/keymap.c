@@ -35,7 +35,12 @@ static const keymap keymaps[] = {
                [MODULE_NORM2] = "blocks.{block}.norm2.*",
                [MODULE_FC1] = "blocks.{block}.mlp.fc1.*",
                [MODULE_FC2] = "blocks.{block}.mlp.fc2.*",
-               [MODULE_SCALE2] = "blocks.{block}.ls2.gamma|blocks.{block}.gamma_2" } },
+               [MODULE_SCALE2] = "blocks.{block}.ls2.gamma|blocks.{block}.gamma_2",
+               [MODULE_PREDICTOR_NORM] = "score_predictor.{stage}.in_conv.0.*",
+               [MODULE_PREDICTOR_IN] = "score_predictor.{stage}.in_conv.1.*",
+               [MODULE_PREDICTOR_OUT] = "score_predictor.{stage}.out_conv.0.*",
+               [MODULE_PREDICTOR_OUT2] = "score_predictor.{stage}.out_conv.2.*",
+               [MODULE_PREDICTOR_OUT3] = "score_predictor.{stage}.out_conv.4.*" } },
     { .name = "huggingface",
       .family = IVITI_VIT,
       .epsilon = 1e-12,
@@ -190,6 +195,7 @@ module_kind module_kind_of(module m)
     case MODULE_NORM1:
     case MODULE_NORM2:
     case MODULE_MERGE_NORM:
+    case MODULE_PREDICTOR_NORM:
         return MODULE_PLAIN;
     case MODULE_CLASS_TOKEN:
     case MODULE_DISTILL_TOKEN:

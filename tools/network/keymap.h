@@ -41,12 +41,19 @@ typedef enum module {
     /* per stage but the last */
     MODULE_MERGE_NORM,
     MODULE_MERGE_REDUCTION,
+    /* per stage of DynamicViT */
+    MODULE_PREDICTOR_NORM,
+    MODULE_PREDICTOR_IN,
+    MODULE_PREDICTOR_OUT,
+    MODULE_PREDICTOR_OUT2,
+    MODULE_PREDICTOR_OUT3,
     MODULE_COUNT
 } module;
 
 #define MODULE_FIRST_STEM  MODULE_STEM
 #define MODULE_FIRST_BLOCK MODULE_NORM1
 #define MODULE_FIRST_MERGE MODULE_MERGE_NORM
+#define MODULE_FIRST_PREDICTOR MODULE_PREDICTOR_NORM
 
 typedef enum module_kind {
     MODULE_LINEAR, /* weight (out, in) and bias (out) */

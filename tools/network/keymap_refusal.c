@@ -12,7 +12,7 @@ static const struct refusal {
     const char *key;
     const char *why;
 } refusals[] = {
-    { "score_predictor", "is a DynamicViT with token predictors, which is not supported" },
+    { "fastmlp", "is a hierarchical DynamicViT (fast and slow paths), which is not supported" },
     { "logit_scale", "is a Swin V2 (cosine attention), which is not supported" },
     { "cpb_mlp", "is a Swin V2 (continuous position bias), which is not supported" },
     { "continuous_position_bias_mlp", "is a Swin V2 (continuous position bias), which is not "

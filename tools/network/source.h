@@ -24,6 +24,8 @@ typedef struct source {
     source_layer stem[IVITI_MAX_CONVOLUTIONS][MODULE_COUNT];
     source_layer block[IVITI_MAX_BLOCKS][MODULE_COUNT];
     source_layer merge[IVITI_MAX_STAGES][MODULE_COUNT];
+    source_layer predictor[IVITI_MAX_BLOCKS][MODULE_COUNT];
+    uint32_t predictors; /* DynamicViT: stages that have one */
     iviti_geometry geometry;
     uint32_t table_window[IVITI_MAX_STAGES]; /* side of the window that the bias tables are of */
     uint32_t position_grid;   /* side of the grid that the position embedding is of */
@@ -45,6 +47,10 @@ bool source_measure(source *s, const network_options *options, report *r);
 /* The stem's windows and strides, and the patch of pixels that follows from the embedding's window
  * behind it. [in] s->geometry.patch: that window, as it is without a stem. */
 bool source_measure_stem(source *s, const network_options *options, report *r);
+
+/* Where tokens are pruned or merged: what the options and the predictors say. The geometry is complete
+ * but for that. */
+bool source_measure_pruning(source *s, const network_options *options, report *r);
 
 /* The canonical tensors; called when everything is checked. */
 bool source_fill(const source *s, network **out, report *r);

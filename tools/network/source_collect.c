@@ -162,6 +162,23 @@ static bool check_left_over(const source *s, report *r)
                        count > 3 ? ", ..." : "");
 }
 
+/* DynamicViT's, as many as there are. */
+static bool collect_predictors(source *s, report *r)
+{
+    char name[KEY_BYTES];
+    while (keymap_find(s->map, s->prefix, s->c, MODULE_FIRST_PREDICTOR, false,
+                       (place){ s->predictors, 0 }, name) != NULL) {
+        if (s->predictors == s->geometry.depth)
+            return report_fail(r, "%s: has more predictors than its %u blocks", s->c->file,
+                               (unsigned)s->geometry.depth);
+        for (module m = MODULE_FIRST_PREDICTOR; m < MODULE_COUNT; m++)
+            if (!collect(s, m, (place){ s->predictors, 0 }, &s->predictor[s->predictors][m], r))
+                return false;
+        s->predictors++;
+    }
+    return true;
+}
+
 bool source_collect(source *s, report *r)
 {
     iviti_geometry *g = &s->geometry;
@@ -180,9 +197,11 @@ bool source_collect(source *s, report *r)
                 if (!collect(s, m, (place){ stage, i }, &s->block[block][m], r))
                     return false;
     for (uint32_t stage = 0; stage + 1 < g->stages; stage++)
-        for (module m = MODULE_FIRST_MERGE; m < MODULE_COUNT; m++)
+        for (module m = MODULE_FIRST_MERGE; m < MODULE_FIRST_PREDICTOR; m++)
             if (!collect(s, m, (place){ stage, 0 }, &s->merge[stage][m], r))
                 return false;
+    if (!collect_predictors(s, r))
+        return false;
     if (s->once[MODULE_HEAD_DISTILL].weight != NULL && s->once[MODULE_DISTILL_TOKEN].weight == NULL)
         return report_fail(r, "%s: there is a distillation head without a distillation token",
                            s->c->file);

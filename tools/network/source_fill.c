@@ -72,6 +72,14 @@ static void lay_out(network *n, arena *a)
             n->merges[s].reduction = take_linear(a, 2 * dim, 4 * dim);
         }
     }
+    for (uint32_t k = 0; n->predictors != NULL && k < g->prune.stages; k++) {
+        network_predictor *const p = &n->predictors[k];
+        p->norm = take_norm(a, c);
+        p->in = take_linear(a, c, c);
+        p->out[0] = take_linear(a, c / 2, c);
+        p->out[1] = take_linear(a, c / 4, c / 2);
+        p->out[2] = take_linear(a, 2, c / 4);
+    }
     const size_t last = g->stage[g->stages - 1].dim;
     n->norm = take_norm(a, last);
     n->head = take_linear(a, g->classes, g->features);
@@ -277,6 +285,19 @@ static bool read_block(const reader *in, const source_layer *layers, const iviti
            fold_scale(in, &layers[MODULE_SCALE2], c, hidden, b->fc2);
 }
 
+static bool read_predictor(const reader *in, const source_layer *layers, size_t c,
+                           const network_predictor *p)
+{
+    return read_norm(in, &layers[MODULE_PREDICTOR_NORM], &p->norm) &&
+           read_linear(in, &layers[MODULE_PREDICTOR_IN], c, c, p->in.weight, p->in.bias) &&
+           read_linear(in, &layers[MODULE_PREDICTOR_OUT], c / 2, c, p->out[0].weight,
+                       p->out[0].bias) &&
+           read_linear(in, &layers[MODULE_PREDICTOR_OUT2], c / 4, c / 2, p->out[1].weight,
+                       p->out[1].bias) &&
+           read_linear(in, &layers[MODULE_PREDICTOR_OUT3], 2, c / 4, p->out[2].weight,
+                       p->out[2].bias);
+}
+
 /* ---- the head ------------------------------------------------------------------------------- */
 
 /* Logits of a distilled DeiT are the mean of two heads, one on each prefix token; where there is
@@ -352,7 +373,9 @@ static bool read_all(const reader *in, network *n)
                          m->reduction.weight, m->reduction.bias))
             return false;
     }
-    return read_norm(in, &s->once[MODULE_NORM], &n->norm) && read_head(in, n) &&
+    for (uint32_t k = 0; k < s->predictors; k++)
+        if (!read_predictor(in, s->predictor[k], g->stage[0].dim, &n->predictors[k]))
+            return read_norm(in, &s->once[MODULE_NORM], &n->norm) && read_head(in, n) &&
            read_patches_head(in, n);
 }
 
@@ -372,14 +395,16 @@ static size_t scratch_floats(const source *s)
 static network *allocate(const source *s)
 {
     const iviti_geometry *g = &s->geometry;
-    const size_t structs =
-        sizeof(network) + g->depth * sizeof(network_block) + g->stages * sizeof(network_merge);
+    const size_t structs = sizeof(network) + g->depth * sizeof(network_block) +
+                           g->stages * sizeof(network_merge) +
+                           s->predictors * sizeof(network_predictor);
     network *n = calloc(1, structs);
     if (n == NULL)
         return NULL;
     n->geometry = *g;
     n->blocks = (network_block *)(n + 1);
     n->merges = (network_merge *)(n->blocks + g->depth);
+    n->predictors = s->predictors > 0 ? (network_predictor *)(n->merges + g->stages) : NULL;
     arena a = { NULL, 0 };
     lay_out(n, &a);
     n->arena = calloc(a.used, sizeof(float));

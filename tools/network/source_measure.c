@@ -341,5 +341,5 @@ bool source_measure(source *s, const network_options *options, report *r)
         return false;
     }
     return source_check_shapes(s, r) && choose_image(s, options, &p, r) && complete(s, r) &&
-           choose_preprocess(s, options, &p, r);
+           source_measure_pruning(s, options, r) && choose_preprocess(s, options, &p, r);
 }

@@ -44,6 +44,14 @@ static extent extent_of(const source *s, module m, uint32_t stage)
         return (extent){ 4 * c, 0 };
     case MODULE_MERGE_REDUCTION:
         return (extent){ 2 * c, 4 * c };
+    case MODULE_PREDICTOR_IN:
+        return (extent){ c, c };
+    case MODULE_PREDICTOR_OUT:
+        return (extent){ c / 2, c };
+    case MODULE_PREDICTOR_OUT2:
+        return (extent){ c / 4, c / 2 };
+    case MODULE_PREDICTOR_OUT3:
+        return (extent){ 2, c / 4 };
     default:
         return (extent){ c, 0 };
     }
@@ -151,8 +159,12 @@ bool source_check_shapes(const source *s, report *r)
                 if (!check_layer(s, m, stage, &s->block[block][m], r))
                     return false;
     for (uint32_t stage = 0; stage + 1 < g->stages; stage++)
-        for (module m = MODULE_FIRST_MERGE; m < MODULE_COUNT; m++)
+        for (module m = MODULE_FIRST_MERGE; m < MODULE_FIRST_PREDICTOR; m++)
             if (!check_layer(s, m, stage, &s->merge[stage][m], r))
+                return false;
+    for (uint32_t k = 0; k < s->predictors; k++)
+        for (module m = MODULE_FIRST_PREDICTOR; m < MODULE_COUNT; m++)
+            if (!check_layer(s, m, 0, &s->predictor[k][m], r))
                 return false;
     return true;
 }
