@@ -4,9 +4,12 @@
  */
 #include "common/checkpoint_options.h"
 
+#include <string.h>
+
 #include "network/preset.h"
 
 #define INTERPOLATIONS "bicubic|bilinear"
+#define FUSES          "none|mean|sum" /* in the order of iviti_fuse */
 
 static const option_spec OPTIONS[] = {
     { .name = "preset",
@@ -96,11 +99,49 @@ static const option_spec OPTIONS[] = {
       .maximum = 0.1,
       .help = "Epsilon of every LayerNorm (default: what is usual for the naming of the "
               "checkpoint)." },
+    { .name = "base-rate",
+      .kind = OPTION_REAL,
+      .offset = offsetof(checkpoint_options, base_rate),
+      .value = "R",
+      .minimum = 0.01,
+      .maximum = 1,
+      .help = "DynamicViT: the share of the patches that its first predictor keeps; the second keeps "
+              "R * R of them, and so on (default: 0.7)." },
+    { .name = "prune-at",
+      .kind = OPTION_NUMBERS,
+      .offset = offsetof(checkpoint_options, prune_at),
+      .value = "B,B...",
+      .minimum = 0,
+      .maximum = IVITI_MAX_BLOCKS - 1,
+      .help = "Blocks, counted from 0, before which (DynamicViT) or in which (--keep, --merge) tokens "
+              "get fewer (default: three after each quarter of the blocks; --merge: all but the last)." },
+    { .name = "keep",
+      .kind = OPTION_REALS,
+      .offset = offsetof(checkpoint_options, keep),
+      .value = "R,R...",
+      .minimum = 0.01,
+      .maximum = 1,
+      .help = "EViT, for any ViT: keep that share of the patch tokens that enter, those that the class "
+              "token attends to most, at each of the blocks of --prune-at." },
+    { .name = "fuse",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(checkpoint_options, fuse),
+      .choices = FUSES,
+      .help = "What becomes of the tokens that --keep leaves out: nothing, one token of their weighted "
+              "mean, or of their weighted sum as published (default: mean)." },
+    { .name = "merge",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(checkpoint_options, merge),
+      .value = "N",
+      .minimum = 1,
+      .maximum = IVITI_MAX_TOKENS / 2,
+      .help = "Token merging, for any ViT: the N pairs of tokens that are most alike become one in "
+              "each block." },
 };
 
 checkpoint_options checkpoint_options_none(void)
 {
-    return (checkpoint_options){ .interpolation = -1 };
+    return (checkpoint_options){ .interpolation = -1, .fuse = -1 };
 }
 
 option_group checkpoint_options_group(checkpoint_options *c, const char *title)
@@ -111,8 +152,9 @@ option_group checkpoint_options_group(checkpoint_options *c, const char *title)
 bool checkpoint_options_given(const checkpoint_options *c)
 {
     return c->heads != 0 || c->window != 0 || c->image != 0 || c->resize != 0 || c->crop != 0 ||
-           c->epsilon > 0 || c->skip > 0 || c->strides.count != 0 || c->preset != NULL || c->interpolation >= 0 || c->mean.count != 0 ||
-           c->std.count != 0;
+           c->epsilon > 0 || c->skip > 0 || c->strides.count != 0 || c->preset != NULL ||
+           c->interpolation >= 0 || c->mean.count != 0 || c->std.count != 0 || c->base_rate > 0 ||
+           c->keep.count != 0 || c->prune_at.count != 0 || c->merge != 0 || c->fuse >= 0;
 }
 
 bool checkpoint_options_network(const checkpoint_options *c, const option_program *program,
@@ -147,9 +189,18 @@ bool checkpoint_options_network(const checkpoint_options *c, const option_progra
         .has_mean = c->mean.count == 3,
         .has_std = c->std.count == 3,
         .interpolation = c->interpolation == 1 ? IVITI_BILINEAR : IVITI_BICUBIC,
+        .base_rate = c->base_rate,
+        .merge = c->merge,
+        .fuse = c->fuse >= 0          ? (iviti_fuse)c->fuse
+                : c->keep.count != 0 ? IVITI_FUSE_MEAN
+                                      : IVITI_FUSE_NONE,
+        .keep_count = (uint32_t)c->keep.count,
+        .prune_at_count = (uint32_t)c->prune_at.count,
     };
     for (size_t i = 0; i < c->strides.count; i++)
         out->stride[i] = c->strides.item[i];
+    memcpy(out->keep, c->keep.item, c->keep.count * sizeof *out->keep);
+    memcpy(out->prune_at, c->prune_at.item, c->prune_at.count * sizeof *out->prune_at);
     for (size_t i = 0; i < 3; i++) {
         out->mean[i] = (float)c->mean.item[i];
         out->std[i] = (float)c->std.item[i];

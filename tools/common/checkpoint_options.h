@@ -22,14 +22,19 @@ typedef struct checkpoint_options {
     int interpolation;
     option_reals mean;
     option_reals std;
+    double base_rate; /* fewer tokens, see network_options */
+    option_reals keep;
+    option_numbers prune_at;
+    uint32_t merge;
+    int fuse;
 } checkpoint_options;
 
 /* Nothing given. */
 checkpoint_options checkpoint_options_none(void);
 
 /* --preset, --heads, --window, --img, --resize, --crop, --interpolation, --mean, --std,
- * --stem-strides, --skip, --eps,
- * under that title. */
+ * --stem-strides, --skip, --eps, under that title, and --base-rate, --prune-at, --keep, --fuse,
+ * --merge. */
 option_group checkpoint_options_group(checkpoint_options *c, const char *title);
 
 /* True where any of them was given. */

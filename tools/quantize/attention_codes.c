@@ -140,7 +140,7 @@ static double code_values(quantizer *q, const histogram *hv, const histogram *ho
 }
 
 /* How much an error in each channel of a layer's input costs at its output. */
-static double *column_weights(quantizer *q, const network_linear *layer, size_t in, size_t out)
+double *quantizer_column_weights(quantizer *q, const network_linear *layer, size_t in, size_t out)
 {
     double *weight = ARENA_TAKE(&q->scratch, double, in);
     for (size_t o = 0; o < out && weight; o++)
@@ -199,6 +199,10 @@ static bool table_head(quantizer *q, uint32_t block, const iviti_stage *s, size_
     for (size_t d = 0; d < hd; d++)
         qkv->scale[head * hd + d] *= coarse / factor;
     code_position_bias(q, block, s, head, 1 / (coarse * table_step()));
+    if (q->out->geometry.prune.kind == IVITI_PRUNE_MERGE &&
+        !set_factor(q, &q->out->size, block * s->heads + head,
+                    log(2) / 65536 / (coarse * table_step()), 27, 62))
+        return false;
     return set_factor(q, &q->out->blocks[block].score, head, coarse, 1, 62);
 }
 
@@ -239,7 +243,7 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
     integer_block *b = &q->out->blocks[block];
     histogram *h = ARENA_TAKE(&q->scratch, histogram, 3 * dim);
     histogram *ho = ARENA_TAKE(&q->scratch, histogram, dim);
-    const double *weight = column_weights(q, &q->source->blocks[block].proj, dim, dim);
+    const double *weight = quantizer_column_weights(q, &q->source->blocks[block].proj, dim, dim);
 
     *qkv = code_new(&q->scratch, 3 * dim);
     *attention = code_new(&q->scratch, dim);

@@ -86,6 +86,32 @@ static const void *of_block(const integer_block *b, const iviti_tensor_spec *spe
     }
 }
 
+static const void *of_predictor(const integer_predictor *p, const iviti_tensor_spec *spec)
+{
+    switch (spec->owner) {
+    case IVITI_PREDICTOR_NORM:
+        return of_norm(&p->norm, spec->field);
+    case IVITI_PREDICTOR_IN:
+        return of_dense(&p->in, spec->field);
+    case IVITI_PREDICTOR_IN_TABLE:
+        return p->in_table;
+    case IVITI_PREDICTOR_MEAN:
+        return of_factors(p->mean.multiplier, p->mean.shift, spec->field);
+    case IVITI_PREDICTOR_GLOBAL:
+        return p->global;
+    case IVITI_PREDICTOR_LOCAL:
+        return of_dense(&p->local, spec->field);
+    case IVITI_PREDICTOR_LOCAL_TABLE:
+        return p->local_table;
+    case IVITI_PREDICTOR_OUT:
+        return of_dense(&p->out, spec->field);
+    case IVITI_PREDICTOR_OUT_TABLE:
+        return p->out_table;
+    default:
+        return p->score;
+    }
+}
+
 const void *integer_network_tensor(const integer_network *n, const iviti_tensor_spec *spec)
 {
     switch (spec->owner) {
@@ -115,7 +141,13 @@ const void *integer_network_tensor(const integer_network *n, const iviti_tensor_
         return of_norm(&n->patches_norm, spec->field);
     case IVITI_PATCHES_HEAD:
         return of_dense(&n->patches_head, spec->field);
+    case IVITI_MERGING_KEY:
+        return of_dense(&n->mean_keys[spec->index], spec->field);
+    case IVITI_MERGING_SIZE:
+        return of_factors(n->size.multiplier, n->size.shift, spec->field);
     default:
+        if (spec->owner >= IVITI_PREDICTOR_NORM && spec->owner <= IVITI_PREDICTOR_SCORE)
+            return of_predictor(&n->predictors[spec->index], spec);
         return of_block(&n->blocks[spec->index], spec);
     }
 }

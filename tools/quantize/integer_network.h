@@ -76,6 +76,19 @@ typedef struct integer_merge {
     integer_dense reduction;
 } integer_merge;
 
+typedef struct integer_predictor { /* of a stage of pruning, models/FORMAT.md */
+    integer_norm norm;
+    integer_dense in;
+    int8_t *in_table;
+    integer_dyadics mean; /* (dim / 2) */
+    int8_t *global;       /* (dim / 2, dim / 2) */
+    integer_dense local;
+    int8_t *local_table;
+    integer_dense out;
+    int8_t *out_table;
+    int8_t *score; /* (dim / 4) */
+} integer_predictor;
+
 typedef struct integer_network {
     iviti_geometry geometry; /* complete, operators and logits scale included */
     int8_t *pixel_table;     /* (3, 256) or NULL */
@@ -86,6 +99,9 @@ typedef struct integer_network {
     integer_norm embed_norm; /* Swin */
     integer_block *blocks;   /* (depth) */
     integer_merge *merges;   /* (stages - 1) */
+    integer_predictor *predictors; /* DynamicViT: (stages of pruning) */
+    integer_dense *mean_keys;      /* merging: (stages of pruning) */
+    integer_dyadics size;          /* merging: (depth * heads) */
     integer_norm norm;
     integer_dyadics pool;    /* Swin: (dim) */
     integer_dense head;

@@ -188,36 +188,25 @@ static float *permute_columns(quantizer *q, const float *x, size_t rows, size_t 
     return y;
 }
 
-static double *hidden_weights(quantizer *q, const network_linear *fc2, size_t dim, size_t hidden)
-{
-    double *weight = ARENA_TAKE(&q->scratch, double, hidden);
-    for (size_t o = 0; o < dim && weight; o++)
-        for (size_t c = 0; c < hidden; c++)
-            weight[c] += (double)fc2->weight[o * hidden + c] * fc2->weight[o * hidden + c];
-    return weight;
-}
-
-static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
-                       const size_t *order, size_t dim, size_t hidden, code *in, code *out)
+int8_t *quantizer_gelu_tables(quantizer *q, const float *x, size_t rows, size_t hidden,
+                              const size_t *order, const double *weight, code *in, code *out)
 {
     const size_t groups = (hidden + IVITI_GELU_GROUP - 1) / IVITI_GELU_GROUP;
-    const double *weight = hidden_weights(q, &q->source->blocks[block].fc2, dim, hidden);
     int8_t *tables = ARENA_TAKE(q->memory, int8_t, groups * 256);
     inputs *seen_inputs = ARENA_TAKE(&q->scratch, inputs, 1);
     inputs *all = ARENA_TAKE(&q->scratch, inputs, 1);
     if (q->scratch.failed || q->memory->failed)
-        return false;
+        return NULL;
 
-    q->out->blocks[block].gelu_table = tables;
     all->high = 0.25; /* a layer that is never positive still gets a range */
-    cover(all, seen->fc1, rows, hidden, order, hidden);
+    cover(all, x, rows, hidden, order, hidden);
     all->low = fmax(all->low, FLAT);
-    collect(all, seen->fc1, rows, hidden, order, hidden, weight, SHARE_ALL);
+    collect(all, x, rows, hidden, order, hidden, weight, SHARE_ALL);
     for (size_t g = 0; g < groups; g++) {
         const size_t first = g * IVITI_GELU_GROUP;
         const size_t count = hidden - first < IVITI_GELU_GROUP ? hidden - first : IVITI_GELU_GROUP;
         *seen_inputs = *all;
-        collect(seen_inputs, seen->fc1, rows, hidden, order + first, count, weight, 1);
+        collect(seen_inputs, x, rows, hidden, order + first, count, weight, 1);
         const gelu_table t = best_table(seen_inputs, out->bits, q->options->method);
         memcpy(tables + g * 256, t.entry, 256);
         for (size_t c = first; c < first + count; c++) {
@@ -227,7 +216,18 @@ static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen
             out->offset[c] = t.out_offset;
         }
     }
-    return true;
+    return tables;
+}
+
+static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                       const size_t *order, size_t dim, size_t hidden, code *in, code *out)
+{
+    const double *weight =
+        quantizer_column_weights(q, &q->source->blocks[block].fc2, hidden, dim);
+    int8_t *tables = weight ? quantizer_gelu_tables(q, seen->fc1, rows, hidden, order, weight, in, out)
+                            : NULL;
+    q->out->blocks[block].gelu_table = tables;
+    return tables != NULL;
 }
 
 /* Scales of the tables' outputs that suit fc2, x (rows, width) being what it is given. */

@@ -126,6 +126,12 @@ static double stream_scale_for(double most)
     return fmax(most, 1e-6) * STREAM_MARGIN / 32767;
 }
 
+/* DynamicViT: the stage of pruning before a block, or -1. */
+static int predictor_of(const iviti_geometry *g, uint32_t block)
+{
+    return g->prune.kind == IVITI_PRUNE_PREDICTOR ? iviti_prune_stage(g, block) : -1;
+}
+
 /* First pass over the network: how far the residual stream of each stage reaches. */
 static bool measure_streams(quantizer *q, const uint8_t *pixels, float *x, float *next)
 {
@@ -137,14 +143,18 @@ static bool measure_streams(quantizer *q, const uint8_t *pixels, float *x, float
     if (!network_embed(n, pixels, q->pictures, threads, x, NULL, q->r))
         return false;
     for (uint32_t stage = 0; stage < g->stages; stage++) {
-        const size_t size = q->pictures * iviti_stage_tokens(g, stage) * g->stage[stage].dim;
+        size_t size = q->pictures * iviti_stage_tokens(g, stage) * g->stage[stage].dim;
         float *middle = malloc(size * sizeof *middle);
         double most = largest(x, size);
         bool done = middle != NULL || report_fail(q->r, "calibration: out of memory");
 
         for (uint32_t j = 0; j < g->stage[stage].depth && done; j++, block++) {
             const network_capture capture = { .middle = middle };
-            done = network_run_block(n, block, q->pictures, threads, x, &capture, q->r);
+            const int pruning = predictor_of(g, block);
+            done = pruning < 0 || network_run_predictor(n, (uint32_t)pruning, q->pictures, threads, x,
+                                                        NULL, q->r);
+            size = q->pictures * network_tokens_of(n, block) * g->stage[stage].dim;
+            done = done && network_run_block(n, block, q->pictures, threads, x, &capture, q->r);
             if (done)
                 most = fmax(most, fmax(largest(middle, size), largest(x, size)));
             if (done && q->options->progress)
@@ -290,6 +300,10 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     if (!quantizer_dense(q, name, &from->qkv, 3 * dim, &norm1, &qkv, qkv_bits, seen.norm1, rows,
                          &to->qkv))
         return false;
+    const int pruning =
+        q->source->geometry.prune.kind == IVITI_PRUNE_MERGE ? iviti_prune_stage(&n->geometry, i) : -1;
+    if (pruning >= 0 && !quantize_mean_key(q, (uint32_t)pruning, &norm1, &seen, rows))
+        return false;
     snprintf(name, sizeof name, "block.%u.proj", i);
     if (!quantizer_dense(q, name, &from->proj, dim, &attention, &branch, proj_bits,
                          seen.attention, rows, &to->proj))
@@ -373,7 +387,7 @@ static bool quantize_head(quantizer *q, const float *x)
     const uint32_t last = g->stages - 1;
     const size_t dim = g->stage[last].dim;
     const bool pooled = g->prefix_tokens == 0;
-    const size_t all = iviti_stage_tokens(g, last);
+    const size_t all = network_tokens_of(n, g->depth - 1);
     const size_t tokens = pooled ? all : g->prefix_tokens;
     const size_t kept = g->token_head ? all : tokens;
     float *normed = ARENA_TAKE(&q->scratch, float, q->pictures *kept *dim);
@@ -439,6 +453,10 @@ static bool walk(quantizer *q, const uint8_t *pixels, float *x, float *next)
         return false;
     for (uint32_t stage = 0; stage < g->stages; stage++) {
         for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++) {
+            const int pruning = predictor_of(g, block);
+            start_layer(q);
+            if (pruning >= 0 && !quantize_predictor(q, (uint32_t)pruning, x))
+                return false;
             start_layer(q);
             if (!quantize_block(q, block, x))
                 return false;
@@ -513,15 +531,22 @@ static bool quantize(const network *source, const uint8_t *pixels, size_t count,
             n->geometry.activation_bits[i] = (uint8_t)options->activation_bits;
         n->blocks = ARENA_TAKE(&n->memory, integer_block, g->depth);
         n->merges = ARENA_TAKE(&n->memory, integer_merge, g->stages);
-        q.rows = ARENA_TAKE(&n->memory, layer_row,
-                            4 * g->depth + g->stages + g->convolutions + 3);
+        n->predictors = ARENA_TAKE(&n->memory, integer_predictor, g->prune.stages + 1);
+        n->mean_keys = ARENA_TAKE(&n->memory, integer_dense, g->prune.stages + 1);
+        n->size = (integer_dyadics){ ARENA_TAKE(&n->memory, int32_t, g->depth * g->stage[0].heads),
+                                     ARENA_TAKE(&n->memory, int8_t, g->depth * g->stage[0].heads) };
+        q.rows = ARENA_TAKE(&n->memory, layer_row, 4 * g->depth + g->stages + g->convolutions + 3 +
+                                                       3 * g->prune.stages);
         done = !n->memory.failed;
     }
     if (done && variants) {
         variants->made[0] = n;
         done = take_variants(variants);
     }
-    done = done ? walk(&q, pixels, x, next) : report_fail(r, "out of memory");
+    done = done || report_fail(r, "out of memory");
+    if (done && g->prune.kind == IVITI_PRUNE_MERGE && n->geometry.softmax_kind != IVITI_SOFTMAX_TABLE)
+        done = report_fail(r, "--merge needs softmax by tables: merged tokens change its scores");
+    done = done && walk(&q, pixels, x, next);
     arena_free(&q.scratch);
     free(x);
     free(next);

@@ -90,6 +90,21 @@ bool quantizer_patches_inputs(quantizer *q, const float *normed, size_t tokens,
 /* The head of the patches, after the other one, whose scale it takes over. */
 bool quantize_patches_head(quantizer *q, const patches_inputs *in);
 
+/* How much an error in each of a layer's inputs costs at its outputs: (in), in the scratch memory. */
+double *quantizer_column_weights(quantizer *q, const network_linear *layer, size_t in, size_t out);
+
+/* Tables of GELU for 64 channels at a time of x (rows, hidden), taken in that order, and the codes on both
+ * of their sides. weight (hidden): what an error of each channel costs. NULL where memory runs out. */
+int8_t *quantizer_gelu_tables(quantizer *q, const float *x, size_t rows, size_t hidden,
+                              const size_t *order, const double *weight, code *in, code *out);
+
+/* DynamicViT's predictor of a stage: x (tokens of all pictures, C) goes on with those that it keeps. */
+bool quantize_predictor(quantizer *q, uint32_t stage, float *x);
+
+/* Token merging: the mean keys of a stage of pruning. in: the code of what keys are made from. */
+bool quantize_mean_key(quantizer *q, uint32_t stage, const code *in, const network_capture *seen,
+                       size_t rows);
+
 /* The codes of a block's attention: of q, k and v, as one code of width 3C, and of its output. */
 bool quantize_attention(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
                         code *qkv, code *attention);

@@ -26,19 +26,20 @@ typedef struct sampler {
 static bool sampler_open(quantizer *q, uint32_t block, const network_capture *seen, sampler *s)
 {
     const uint32_t stage = network_stage_of(q->source, block);
-    const size_t tokens = iviti_stage_tokens(&q->source->geometry, stage);
+    const size_t tokens = network_tokens_of(q->source, block);
     *s = (sampler){ q->source, block, stage, seen->qkv, ARENA_TAKE(&q->scratch, size_t, tokens),
                     ARENA_TAKE(&q->scratch, double, tokens) };
     return !q->scratch.failed;
 }
 
 /* The tokens that query `row` of a picture sees, as rows of the stage: its (unshifted) window. */
-static size_t visible(const iviti_geometry *g, uint32_t stage, size_t row, size_t *tokens)
+static size_t visible(const iviti_geometry *g, uint32_t stage, size_t all, size_t row,
+                      size_t *tokens)
 {
     const iviti_stage *s = &g->stage[stage];
     size_t count = 0;
     if (!s->window) {
-        for (size_t t = 0; t < iviti_stage_tokens(g, stage); t++)
+        for (size_t t = 0; t < all; t++)
             tokens[count++] = t;
         return count;
     }
@@ -64,12 +65,12 @@ static size_t sample_row(const sampler *s, size_t sample, size_t head)
 {
     const iviti_geometry *g = &s->source->geometry;
     const iviti_stage *stage = &g->stage[s->stage];
-    const size_t tokens = iviti_stage_tokens(g, s->stage);
+    const size_t tokens = network_tokens_of(s->source, s->block);
     const size_t dim = stage->dim, hd = dim / stage->heads;
     const float *table = s->source->blocks[s->block].position_bias;
     const size_t row = sample % SAMPLED_ROWS * tokens / SAMPLED_ROWS;
     const float *picture = s->qkv + sample / SAMPLED_ROWS * tokens * 3 * dim;
-    const size_t count = visible(g, s->stage, row, s->list);
+    const size_t count = visible(g, s->stage, tokens, row, s->list);
 
     for (size_t i = 0; i < count; i++) {
         s->logit[i] = table ? pair_bias(stage, table, row, s->list[i], head) : 0;
