@@ -375,7 +375,8 @@ static bool read_all(const reader *in, network *n)
     }
     for (uint32_t k = 0; k < s->predictors; k++)
         if (!read_predictor(in, s->predictor[k], g->stage[0].dim, &n->predictors[k]))
-            return read_norm(in, &s->once[MODULE_NORM], &n->norm) && read_head(in, n) &&
+            return false;
+    return read_norm(in, &s->once[MODULE_NORM], &n->norm) && read_head(in, n) &&
            read_patches_head(in, n);
 }
 
