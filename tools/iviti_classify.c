@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/attention_map.h"
 #include "common/clock.h"
 #include "common/json_out.h"
 #include "common/lines.h"
@@ -29,6 +30,7 @@ typedef struct settings {
     int isa;
     bool logits;
     bool lenient;
+    const char *heatmap;
     common_options common;
 } settings;
 
@@ -46,6 +48,14 @@ static const option_spec OPTIONS[] = {
       .offset = offsetof(settings, logits),
       .help = "Print integer logits too: beside each class, or with --json those of all classes "
               "in order and the scale that turns them into natural units." },
+    { .name = "heatmap",
+      .kind = OPTION_TEXT,
+      .offset = offsetof(settings, heatmap),
+      .value = "OUT.png",
+      .help = "Draw what the class token looked at: the picture as the network saw it, the same under its "
+              "attention, and, where the model prunes tokens, the patches that are left after each "
+              "stage (at most four). With several pictures, or -, each gets a file of its own: "
+              "OUT-0001.png for the first, and so on." },
     OPTION_ISA(settings, isa),
     { .name = "lenient",
       .kind = OPTION_FLAG,
@@ -60,6 +70,8 @@ static const char *const OPERANDS[] = { "MODEL", "IMAGE", NULL };
 static const option_example EXAMPLES[] = {
     { "iviti-classify models/digits-vit.gguf seven.png", "The five most likely digits." },
     { "iviti-classify -k 1 deit_tiny.gguf *.jpg", "One class for each photograph." },
+    { "iviti-classify --heatmap seen.png deit_tiny.gguf dog.jpg",
+      "Where the network looked, as a picture." },
     { "find photos -name '*.jpg' | iviti-classify --json deit_tiny.gguf -",
       "A line of JSON for every path on standard input." },
 };
@@ -76,6 +88,7 @@ typedef struct work {
     progress progress;
     uint64_t pictures;
     uint64_t failures;
+    bool numbered; /* heat maps: more than one picture may come */
     bool broken; /* standard output takes no more */
 } work;
 
@@ -183,6 +196,15 @@ static void fail_picture(work *w, const char *path, const report *r)
     (void)options_failed(w->program, r);
 }
 
+/* The heat map of the picture that was just classified, which is of the last run. */
+static bool draw_heatmap(const work *w, const picture *image, report *r)
+{
+    char path[ATTENTION_MAP_PATH];
+
+    return attention_map_path(w->settings->heatmap, w->numbered ? w->pictures : 0, path, r) &&
+           attention_map_write(w->model, w->session, image, path, r);
+}
+
 static void classify(work *w, const char *path)
 {
     picture image = { 0 };
@@ -195,10 +217,11 @@ static void classify(work *w, const char *path)
         return;
     }
     const double before = clock_seconds();
-    const bool ran = session_run(w->session, &image, path, &r);
+    bool done = session_run(w->session, &image, path, &r);
     const double seconds = clock_seconds() - before;
+    done = done && (!w->settings->heatmap || draw_heatmap(w, &image, &r));
     picture_free(&image);
-    if (!ran) {
+    if (!done) {
         fail_picture(w, path, &r);
         return;
     }
@@ -269,6 +292,7 @@ static int classify_all(work *w, const option_operands *operands)
     for (size_t i = 1; i < operands->count; i++) {
         listed = listed || strcmp(operands->item[i], "-") == 0;
     }
+    w->numbered = listed || operands->count > 2;
     /* Where results go to the same terminal, they are the progress. */
     progress_start(&w->progress, "classifying", listed ? 0 : operands->count - 1,
                    w->settings->common.quiet || terminal_is(stdout));
@@ -306,7 +330,10 @@ static int run(const option_program *program, const settings *s, const option_op
     iviti_model_describe(model, &w.info);
     w.top_count = s->top < w.info.classes ? s->top : w.info.classes;
     w.top = calloc(w.top_count, sizeof(*w.top));
-    w.session = session_open(model, options_threads(&s->common), isa_from_choice(s->isa), &r);
+    if (!s->heatmap || attention_map_possible(model, operands->item[0], &r)) {
+        w.session = (s->heatmap ? session_open_attentive : session_open)(
+            model, options_threads(&s->common), isa_from_choice(s->isa), &r);
+    }
     if (w.top == NULL && w.session != NULL) {
         (void)report_fail(&r, "no memory for %u classes", (unsigned)w.top_count);
     }
@@ -348,6 +375,9 @@ int main(int argc, char **argv)
 
     if (!options_parse(&program, argc, argv, &operands, &status)) {
         return status;
+    }
+    if (s.heatmap && !attention_map_named(s.heatmap)) {
+        return options_wrong(&program, "--heatmap takes a file that ends in .png, not %s", s.heatmap);
     }
     return run(&program, &s, &operands);
 }

@@ -56,12 +56,14 @@ iviti_model *model_open(const char *path, report *r)
     return model;
 }
 
-iviti_session *session_open(const iviti_model *model, unsigned threads, iviti_isa isa, report *r)
+static iviti_session *create(const iviti_model *model, unsigned threads, iviti_isa isa,
+                             bool attention, report *r)
 {
     report kept = { "" };
     const iviti_session_options options = { .log = { keep_message, &kept },
                                             .threads = threads,
-                                            .isa = isa };
+                                            .isa = isa,
+                                            .attention = attention };
     iviti_session *session = NULL;
 
     if (!iviti_isa_available(isa)) {
@@ -78,6 +80,17 @@ iviti_session *session_open(const iviti_model *model, unsigned threads, iviti_is
         return NULL;
     }
     return session;
+}
+
+iviti_session *session_open(const iviti_model *model, unsigned threads, iviti_isa isa, report *r)
+{
+    return create(model, threads, isa, false, r);
+}
+
+iviti_session *session_open_attentive(const iviti_model *model, unsigned threads, iviti_isa isa,
+                                      report *r)
+{
+    return create(model, threads, isa, true, r);
 }
 
 iviti_isa isa_from_choice(int choice)

@@ -16,6 +16,10 @@ iviti_model *model_open(const char *path, report *r);
  */
 iviti_session *session_open(const iviti_model *model, unsigned threads, iviti_isa isa, report *r);
 
+/* The same, with the class token's attention recorded (options.attention). */
+iviti_session *session_open_attentive(const iviti_model *model, unsigned threads, iviti_isa isa,
+                                      report *r);
+
 /* The instruction set of an index into OPTION_ISA_CHOICES. */
 iviti_isa isa_from_choice(int choice);
 
