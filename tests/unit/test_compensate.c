@@ -38,7 +38,7 @@ static code inputs(arena *memory, uint64_t seed, float *x, size_t rows, size_t w
         c.scale[k] = step * (1 + (double)k);
         c.offset[k] = 0.1;
     }
-    code_observe(&c, x, rows);
+    code_observe(&c, x, rows, NULL);
     return c;
 }
 
@@ -91,7 +91,7 @@ static void test_against_exhaustive(void **state)
         uint64_t numbers = seed * 77;
         arena_init(&memory);
         const code in = inputs(&memory, seed, x, ROWS, WIDTH, 0.02);
-        assert_true(compensation_prepare(&memory, &in, x, ROWS, &c));
+        assert_true(compensation_prepare(&memory, &in, x, ROWS, NULL, &c));
         for (size_t k = 0; k < WIDTH; k++)
             weight[k] = (float)(noise(&numbers) / (1 + (double)k));
         assert_true(compensation_target(&c, &in, weight, 1, target));
@@ -130,7 +130,7 @@ static void test_target(void **state)
     double target[WIDTH];
     arena_init(&memory);
     const code in = inputs(&memory, 5, x, ROWS, WIDTH, 0.4); /* coarse: rounding matters */
-    assert_true(compensation_prepare(&memory, &in, x, ROWS, &c));
+    assert_true(compensation_prepare(&memory, &in, x, ROWS, NULL, &c));
     assert_true(compensation_target(&c, &in, weight, 1, target));
 
     float codes[ROWS * WIDTH];
@@ -162,8 +162,8 @@ static void test_still_inputs(void **state)
     double target[WIDTH];
     arena_init(&memory);
     code in = code_new(&memory, WIDTH);
-    code_observe(&in, x, 3);
-    assert_true(compensation_prepare(&memory, &in, x, 3, &c));
+    code_observe(&in, x, 3, NULL);
+    assert_true(compensation_prepare(&memory, &in, x, 3, NULL, &c));
     assert_true(compensation_target(&c, &in, weight, 1, target));
     for (size_t k = 0; k < WIDTH; k++)
         assert_true(fabs(target[k] - weight[c.order[k]]) < 1e-6);
@@ -215,7 +215,7 @@ static void test_layer(void **state)
         bias[o] = (float)noise(&seed);
     const code in = inputs(&memory, 4, x, SAMPLES, IN, 0.02);
     code out = code_new(&memory, OUT);
-    assert_true(compensation_prepare(&memory, &in, x, SAMPLES, &c));
+    assert_true(compensation_prepare(&memory, &in, x, SAMPLES, NULL, &c));
 
     double before = 0;
     for (size_t b = 0; b < sizeof bits / sizeof *bits; b++) {

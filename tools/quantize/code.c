@@ -40,18 +40,22 @@ static double integer_of(const code *c, size_t channel, double x)
     return q < low ? low : q > high ? high : q;
 }
 
-void code_observe(code *c, const float *x, size_t rows)
+void code_observe(code *c, const float *x, size_t rows, const row_weights *w)
 {
+    double total = 0;
     for (size_t i = 0; i < c->width; i++)
         c->mean[i] = c->mean_code[i] = 0;
-    for (size_t r = 0; r < rows; r++)
+    for (size_t r = 0; r < rows; r++) {
+        const double weight = row_weight(w, r);
+        total += weight;
         for (size_t i = 0; i < c->width; i++) {
-            c->mean[i] += x[r * c->width + i];
-            c->mean_code[i] += integer_of(c, i, x[r * c->width + i]);
+            c->mean[i] += weight * x[r * c->width + i];
+            c->mean_code[i] += weight * integer_of(c, i, x[r * c->width + i]);
         }
+    }
     for (size_t i = 0; i < c->width; i++) {
-        c->mean[i] /= (double)rows;
-        c->mean_code[i] /= (double)rows;
+        c->mean[i] /= total;
+        c->mean_code[i] /= total;
     }
 }
 
@@ -85,7 +89,7 @@ code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, 
             r = (range){ r.low - missing / 2, r.high + missing / 2 };
         code_set_asymmetric(&c, i, r);
     }
-    code_observe(&c, x, rows);
+    code_observe(&c, x, rows, NULL);
     free(h);
     return c;
 }

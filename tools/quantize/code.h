@@ -47,9 +47,22 @@ void code_set_asymmetric(code *c, size_t channel, range r);
 /* All codes but the lowest over centre +- reach. */
 void code_set_symmetric(code *c, size_t channel, double centre, double reach);
 
+/* How much a row of what calibration saw counts: of every `tokens` rows the first `prefix` count `weight`
+ * times. */
+typedef struct row_weights {
+    size_t tokens, prefix;
+    double weight;
+} row_weights;
+
+/* w NULL: all rows alike. */
+static inline double row_weight(const row_weights *w, size_t row)
+{
+    return w && row % w->tokens < w->prefix ? w->weight : 1;
+}
+
 /* Notes the means of x (rows, width) and of its codes, so that the next layer's bias can take back
  * what rounding the weights and the activation shifts on average. */
-void code_observe(code *c, const float *x, size_t rows);
+void code_observe(code *c, const float *x, size_t rows, const row_weights *w);
 
 /* The codes of x (rows, width) as floats, for the BLAS; out may be x. */
 void code_integers(const code *c, const float *x, size_t rows, float *out);

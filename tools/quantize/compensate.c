@@ -57,8 +57,10 @@ static void add_products(const float *a, const float *b, size_t rows, size_t wid
 }
 
 /* The means of cov(q) and cov(d, q) over the rows. */
-static bool covariances(const code *in, const float *x, size_t rows, double *codes, double *rest)
+static bool covariances(const code *in, const float *x, size_t rows, const row_weights *w,
+                        double *codes, double *rest)
 {
+    double total = 0;
     const size_t width = in->width;
     const size_t used = rows < MOST_ROWS ? rows : MOST_ROWS;
     float *q = malloc(CHUNK_ROWS * width * sizeof *q);
@@ -71,19 +73,22 @@ static bool covariances(const code *in, const float *x, size_t rows, double *cod
         for (size_t i = 0; i < count; i++)
             memcpy(d + i * width, x + (first + i) * rows / used * width, width * sizeof *d);
         code_integers(in, d, count, q);
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
+            const double weight = row_weight(w, (first + i) * rows / used), root = sqrt(weight);
+            total += weight;
             for (size_t k = 0; k < width; k++) {
                 const double centred = q[i * width + k] - in->mean_code[k];
                 const double exact = d[i * width + k] - in->mean[k];
-                q[i * width + k] = (float)centred;
-                d[i * width + k] = (float)(exact - in->scale[k] * centred);
+                q[i * width + k] = (float)(root * centred);
+                d[i * width + k] = (float)(root * (exact - in->scale[k] * centred));
             }
+        }
         add_products(q, q, count, width, chunk, codes);
         add_products(d, q, count, width, chunk, rest);
     }
     for (size_t i = 0; i < width * width && good; i++) {
-        codes[i] /= (double)used;
-        rest[i] /= (double)used;
+        codes[i] /= total;
+        rest[i] /= total;
     }
     free(q);
     free(d);
@@ -119,7 +124,7 @@ static bool choose_order(const double *h, size_t width, size_t *order)
 }
 
 bool compensation_prepare(arena *memory, const code *in, const float *x, size_t rows,
-                          compensation *c)
+                          const row_weights *w, compensation *c)
 {
     const size_t width = in->width;
     *c = (compensation){ width, ARENA_TAKE(memory, size_t, width),
@@ -128,8 +133,8 @@ bool compensation_prepare(arena *memory, const code *in, const float *x, size_t 
                          ARENA_TAKE(memory, double, width * width) };
     double *codes = memory->failed ? NULL : calloc(width * width, sizeof *codes);
     double *rest = memory->failed ? NULL : calloc(width * width, sizeof *rest);
-    const bool good =
-        codes && rest && covariances(in, x, rows, codes, rest) && choose_order(codes, width, c->order);
+    const bool good = codes && rest && covariances(in, x, rows, w, codes, rest) &&
+                      choose_order(codes, width, c->order);
 
     double mean = 0;
     for (size_t k = 0; k < width && good; k++)

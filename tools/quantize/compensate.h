@@ -28,9 +28,9 @@ typedef struct compensation {
 } compensation;
 
 /* From what a layer's inputs x (rows, in->width) were; rows >= 1. The means of `in` must be those of x
- * (code_observe). False where memory runs out. */
+ * with the same weights (code_observe). False where memory runs out. */
 bool compensation_prepare(arena *memory, const code *in, const float *x, size_t rows,
-                          compensation *c);
+                          const row_weights *w, compensation *c);
 
 /* T of weight (outputs, width), its columns in the order of `order`. target (outputs, width). False
  * where memory runs out. */

@@ -15,6 +15,10 @@
 
 #define STREAM_MARGIN 1.25 /* between the largest value seen and the end of s16 */
 
+/* What prefix tokens count for beside all patches together. The head reads nothing else, and they are
+ * unlike patches: one token in 197 would otherwise be left to what suits the others. */
+#define PREFIX_SHARE 0.1
+
 int quantizer_bits(const quantizer *q, uint32_t block, iviti_activation which)
 {
     const uint32_t stage = network_stage_of(q->source, block);
@@ -89,7 +93,7 @@ static bool code_norm(quantizer *q, const network_norm *norm, const float *x, si
     if (!factor)
         return false;
     balance_scales(c, factor);
-    code_observe(c, x, rows);
+    code_observe(c, x, rows, &q->weights);
     return true;
 }
 
@@ -102,7 +106,7 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
     arena_init(&memory);
     const bool compensate = q->options->compensate;
     const dense_fit fit = { q->options->method, bits, compensate ? &c : NULL };
-    bool done = !compensate || compensation_prepare(&memory, in, x, rows, &c) ||
+    bool done = !compensate || compensation_prepare(&memory, in, x, rows, &q->weights, &c) ||
                 report_fail(q->r, "%s: out of memory", name);
     done = done && quantize_dense(q->memory, name, layer->weight, layer->bias, outputs, in, out, false,
                                   &fit, result, q->r);
@@ -261,6 +265,13 @@ static bool take_capture(quantizer *q, size_t rows, size_t dim, size_t hidden, n
     return !q->scratch.failed;
 }
 
+static row_weights weights_of(const iviti_geometry *g, uint32_t stage)
+{
+    const size_t tokens = iviti_stage_tokens(g, stage), prefix = g->prefix_tokens;
+    const double share = prefix ? PREFIX_SHARE * (double)(tokens - prefix) / (double)prefix : 1;
+    return (row_weights){ tokens, prefix, fmax(share, 1) };
+}
+
 static bool quantize_block(quantizer *q, uint32_t i, float *x)
 {
     const network *n = q->source;
@@ -274,6 +285,7 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     code norm1, norm2, qkv, attention, branch;
     char name[48];
 
+    q->weights = weights_of(&n->geometry, stage);
     if (!take_capture(q, rows, dim, hidden, &seen))
         return report_fail(q->r, "block %u: out of memory", i);
     if (!network_run_block(n, i, q->pictures, q->options->threads, x, &seen, q->r))
@@ -325,6 +337,7 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
     integer_merge *to = &q->out->merges[stage];
     char name[48];
 
+    q->weights = (row_weights){ 1, 0, 1 };
     if (!normed)
         return report_fail(q->r, "merge %u: out of memory", stage);
     if (!network_run_merge(n, stage, q->pictures, q->options->threads, x, next, normed, q->r))

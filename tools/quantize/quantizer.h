@@ -16,6 +16,7 @@ typedef struct quantizer {
     arena *memory;                         /* out->memory: what the file will hold */
     arena scratch;                         /* of the layer at hand */
     double stream_scale[IVITI_MAX_STAGES]; /* of the s16 residual stream */
+    row_weights weights;                   /* of the rows of the layer at hand */
     layer_row *rows;
     size_t row_count;
     report *r;
