@@ -24,6 +24,7 @@
 #include "quantize/calibration.h"
 #include "quantize/emit.h"
 #include "quantize/ivit.h"
+#include "quantize/mixed.h"
 #include "quantize/quantize.h"
 
 typedef struct settings {
@@ -34,6 +35,9 @@ typedef struct settings {
     uint32_t calib_count;
     const char *labels;
     int weights;
+    double budget_mb; /* 0: not given */
+    int allocation;
+    uint32_t seed;
     int acts;
     int nonlinear;
     int attention;
@@ -41,7 +45,9 @@ typedef struct settings {
     int recipe;
 } settings;
 
-#define WEIGHT_CHOICES    "8|6|4|3"
+#define WEIGHT_CHOICES    "8|6|4|3|mixed"
+#define ACTS_CHOICES      "8|6|4|3"
+#define ALLOCATION_CHOICES "sensitivity|prefix|random" /* mixed_allocation */
 #define NONLINEAR_CHOICES "table|shift"
 #define ATTENTION_CHOICES "u8|q15|sulq"
 #define SOFTMAX_CHOICES   "table|shiftmax16|shiftmax8|sulq|lis|i-exp|q15" /* iviti_softmax_kind */
@@ -51,7 +57,8 @@ typedef struct settings {
 enum { NONLINEAR_TABLE, NONLINEAR_SHIFT };
 enum { UNSET = -1 };
 enum { RECIPE_UNSET = -1, RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE };
-static const int WEIGHT_BITS[] = { 8, 6, 4, 3 };
+static const int WEIGHT_BITS[] = { 8, 6, 4, 3, 4 };
+enum { WEIGHTS_MIXED = 4 };
 
 static const option_spec OPTIONS[] = {
     { .name = "output",
@@ -83,13 +90,33 @@ static const option_spec OPTIONS[] = {
       .offset = offsetof(settings, weights),
       .value = "BITS",
       .choices = WEIGHT_CHOICES,
-      .help = "Bits of a weight of the blocks (default: 8). The patch embedding and the classifier "
-              "keep 8." },
+      .help = "Bits of a weight of the blocks (default: 8), or mixed: of each layer what serves the "
+              "logits best within --budget-mb. The patch embedding and the classifier keep 8." },
+    { .name = "budget-mb",
+      .kind = OPTION_REAL,
+      .offset = offsetof(settings, budget_mb),
+      .value = "X",
+      .minimum = 0.001,
+      .maximum = 2147,
+      .help = "With --weights mixed: the most that the model file may take, in millions of bytes." },
+    { .name = "allocation",
+      .kind = OPTION_CHOICE,
+      .offset = offsetof(settings, allocation),
+      .choices = ALLOCATION_CHOICES,
+      .help = "With --weights mixed, for comparisons: by what a layer's bits cost at the logits, or the "
+              "first layers one width more than the rest, or layers drawn with --seed (default: "
+              "sensitivity)." },
+    { .name = "seed",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(settings, seed),
+      .value = "N",
+      .maximum = 4294967295.0,
+      .help = "With --allocation random (default: 1)." },
     { .name = "acts",
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, acts),
       .value = "BITS",
-      .choices = WEIGHT_CHOICES,
+      .choices = ACTS_CHOICES,
       .help = "Bits of an activation within the blocks (default: 8). Pixels, the residual stream, "
               "probabilities of attention and the classifier's input keep theirs." },
     { .name = "nonlinear",
@@ -144,6 +171,7 @@ typedef struct conversion {
     calibration calibration;
     integer_network *integer;
     quantize_table table;
+    mixed_plan plan; /* --weights mixed */
     agreement agreement;
     uint64_t file_bytes;
     double seconds;
@@ -172,27 +200,6 @@ static operators chosen_operators(const settings *s)
     return o;
 }
 
-static bool quantize(conversion *c, report *r)
-{
-    const settings *s = c->settings;
-    progress p;
-    progress_start(&p, "quantising", 3 * (uint64_t)c->network->geometry.depth, s->common.quiet);
-    const quantize_options options = {
-        .method = s->recipe == RECIPE_MINMAX ? RANGE_MINMAX : RANGE_MSE,
-        .compensate = s->recipe == RECIPE_COMPENSATE,
-        .weight_bits = WEIGHT_BITS[s->weights],
-        .activation_bits = WEIGHT_BITS[s->acts],
-        .operators = chosen_operators(s),
-        .threads = options_threads(&s->common),
-        .progress = show_progress,
-        .user = &p,
-    };
-    const bool done = quantize_network(c->network, c->calibration.pixels, c->calibration.count,
-                                       &options, &c->integer, &c->table, r);
-    progress_end(&p);
-    return done;
-}
-
 /* The options that decide the bytes of the model. */
 static void describe_recipe(const conversion *c, char *text, size_t bytes)
 {
@@ -210,18 +217,24 @@ static void describe_recipe(const conversion *c, char *text, size_t bytes)
                  iviti_softmax_name(o.softmax), iviti_gelu_name(o.gelu));
     }
     options_choice_name(RECIPE_CHOICES, s->recipe, recipe, sizeof recipe);
-    char activations[32] = "";
+    char weights[64], allocation[16], activations[32] = "";
+    options_choice_name(WEIGHT_CHOICES, s->weights, weights, sizeof weights);
+    if (s->weights == WEIGHTS_MIXED) {
+        options_choice_name(ALLOCATION_CHOICES, s->allocation, allocation, sizeof allocation);
+        snprintf(weights, sizeof weights, "mixed by %s within %.3f MB", allocation, s->budget_mb);
+        if (s->allocation == MIXED_RANDOM)
+            snprintf(weights, sizeof weights, "mixed by seed %u within %.3f MB", s->seed, s->budget_mb);
+    }
     if (WEIGHT_BITS[s->acts] < 8)
         snprintf(activations, sizeof activations, "activations %d, ", WEIGHT_BITS[s->acts]);
     snprintf(text, bytes,
-             "weights %d, %snonlinear %s, recipe %s, %zu calibration pictures, preset %s",
-             WEIGHT_BITS[s->weights], activations, nonlinear, recipe, c->calibration.count,
+             "weights %s, %snonlinear %s, recipe %s, %zu calibration pictures, preset %s", weights,
+             activations, nonlinear, recipe, c->calibration.count,
              c->network->preset);
 }
 
-static bool write_model(conversion *c, report *r)
+static bool open_writer(const conversion *c, const iviti_geometry *g, model_writer **writer, report *r)
 {
-    const iviti_geometry *g = &c->integer->geometry;
     char recipe[256];
     describe_recipe(c, recipe, sizeof recipe);
     const model_note notes[] = { { "dialect", c->network->dialect } };
@@ -236,10 +249,67 @@ static bool write_model(conversion *c, report *r)
         .notes = notes,
         .note_count = 1,
     };
+    return model_writer_open(g, &metadata, writer, r);
+}
+
+/* Measures what the layers' bits cost and chooses them. */
+static bool plan_bits(conversion *c, const quantize_options *options, report *r)
+{
+    const settings *s = c->settings;
+    sensitivity measured;
+    model_writer *writer = NULL;
+    if (!sensitivity_measure(c->network, c->calibration.pixels, c->calibration.count, options,
+                             &measured, r))
+        return false;
+    iviti_geometry lowest = measured.geometry;
+    for (uint32_t i = 0; i < measured.layers; i++)
+        lowest.weight_bits[i] = (uint8_t)sensitivity_bits[0];
+    const bool done =
+        open_writer(c, &lowest, &writer, r) &&
+        mixed_plan_make(&measured, model_writer_size(writer), (uint64_t)llround(s->budget_mb * 1e6),
+                        (mixed_allocation)s->allocation, s->seed, &c->plan, r);
+    model_writer_close(writer);
+    sensitivity_free(&measured);
+    return done;
+}
+
+static bool quantize(conversion *c, report *r)
+{
+    const settings *s = c->settings;
+    const uint64_t steps = 3 * (uint64_t)c->network->geometry.depth;
+    const bool mixed = s->weights == WEIGHTS_MIXED;
+    progress p;
+    quantize_options options = {
+        .method = s->recipe == RECIPE_MINMAX ? RANGE_MINMAX : RANGE_MSE,
+        .compensate = s->recipe == RECIPE_COMPENSATE,
+        .weight_bits = WEIGHT_BITS[s->weights],
+        .activation_bits = WEIGHT_BITS[s->acts],
+        .operators = chosen_operators(s),
+        .threads = options_threads(&s->common),
+        .progress = show_progress,
+        .user = &p,
+    };
+    bool done = true;
+    if (mixed) {
+        progress_start(&p, "measuring layers", steps, s->common.quiet);
+        done = plan_bits(c, &options, r);
+        progress_end(&p);
+        options.layer_bits = c->plan.bits;
+    }
+    progress_start(&p, "quantising", steps, s->common.quiet);
+    done = done && quantize_network(c->network, c->calibration.pixels, c->calibration.count,
+                                       &options, &c->integer, &c->table, r);
+    progress_end(&p);
+    return done;
+}
+
+static bool write_model(conversion *c, report *r)
+{
+    const iviti_geometry *g = &c->integer->geometry;
     model_writer *writer = NULL;
     iviti_tensor_spec spec;
 
-    bool done = model_writer_open(g, &metadata, &writer, r);
+    bool done = open_writer(c, g, &writer, r);
     for (size_t i = 0; done && iviti_schema_tensor(g, i, &spec); i++)
         done = model_writer_put(writer, i, integer_network_tensor(c->integer, &spec),
                                 (size_t)spec.bytes, r);
@@ -323,7 +393,9 @@ static bool convert(conversion *c, const char *path, const network_options *opti
 
 static void print_table(const conversion *c)
 {
-    printf("%-24s %5s %10s %12s\n", "layer", "bits", "SNR (dB)", "bytes");
+    const bool mixed = c->settings->weights == WEIGHTS_MIXED;
+    printf("%-24s %5s %10s %12s%s\n", "layer", "bits", "SNR (dB)", "bytes",
+           mixed ? "  logit error" : "");
     for (size_t i = 0; i < c->table.count; i++) {
         const layer_row *row = &c->table.rows[i];
         printf("%-24s %5d ", row->name, row->bits);
@@ -331,7 +403,10 @@ static void print_table(const conversion *c)
             printf("%10s ", "-");
         else
             printf("%10.1f ", row->snr);
-        printf("%12zu\n", row->bytes);
+        printf("%12zu", row->bytes);
+        if (mixed && row->slot >= 0)
+            printf(" %12.6f", c->plan.error[row->slot]);
+        printf("\n");
     }
     printf("%s: %.2f MB in %.1f s", c->settings->output, (double)c->file_bytes / 1e6, c->seconds);
     if (c->calibration.count)
@@ -364,6 +439,8 @@ static void print_json(const conversion *c)
         json_put_whole(&j, "bits", row->bits);
         json_put_fixed(&j, "snr_db", row->snr, 2);
         json_put_unsigned(&j, "bytes", row->bytes);
+        if (c->settings->weights == WEIGHTS_MIXED && row->slot >= 0)
+            json_put_real(&j, "logit_error", c->plan.error[row->slot], 6);
         json_put_end(&j);
     }
     json_put_end(&j);
@@ -384,7 +461,7 @@ int main(int argc, char **argv)
 {
     settings s = {
         .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_UNSET,
-        .attention = UNSET, .softmax = UNSET, .gelu = UNSET, .layernorm = UNSET,
+        .seed = 1, .attention = UNSET, .softmax = UNSET, .gelu = UNSET, .layernorm = UNSET,
     };
     const option_group groups[] = {
         { "Conversion", OPTIONS, OPTION_COUNT(OPTIONS), &s },
@@ -426,6 +503,9 @@ int main(int argc, char **argv)
         return options_wrong(&program, "-o MODEL.gguf is missing: where to write the model");
     if (s.attention != UNSET && s.softmax != UNSET)
         return options_wrong(&program, "--attention and --softmax both choose the softmax");
+
+    if ((s.weights == WEIGHTS_MIXED) != (s.budget_mb > 0))
+        return options_wrong(&program, "--weights mixed and --budget-mb X go together");
 
     if (s.recipe == RECIPE_UNSET)
         s.recipe = WEIGHT_BITS[s.weights] < 8 || WEIGHT_BITS[s.acts] < 8 ? RECIPE_COMPENSATE : RECIPE_MSE;

@@ -333,6 +333,11 @@ bool model_writer_open(const iviti_geometry *g, const model_metadata *m, model_w
     return true;
 }
 
+size_t model_writer_size(const model_writer *w)
+{
+    return w->size;
+}
+
 bool model_writer_put(model_writer *w, size_t index, const void *values, size_t bytes, report *r)
 {
     iviti_tensor_spec spec;

@@ -44,6 +44,9 @@ typedef struct model_writer model_writer;
 bool model_writer_open(const iviti_geometry *g, const model_metadata *m, model_writer **out,
                        report *r);
 
+/* Of the file to be. */
+size_t model_writer_size(const model_writer *w);
+
 /* Copies tensor `index` of iviti_schema_tensor(): values in the host's byte order, slowest
  * dimension first, `bytes` exactly those of its spec. Any order, each once. */
 bool model_writer_put(model_writer *w, size_t index, const void *values, size_t bytes, report *r);

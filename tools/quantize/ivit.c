@@ -171,6 +171,7 @@ static void dense(importer *m, const char *name, const network_linear *layer, si
         m->failed = !dense_row(m, name, layer, o, (float)in_scale, out_scale, result);
     layer_row *row = &m->rows[m->row_count++];
     snprintf(row->name, sizeof row->name, "%s", name);
+    row->slot = -1;
     row->bits = 8;
     row->bytes = in * out + 9 * out;
     row->snr = NAN;

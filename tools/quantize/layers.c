@@ -264,6 +264,22 @@ bool quantize_norm(arena *memory, const char *name, const network_norm *norm, do
     return true;
 }
 
+void dense_real(const integer_dense *dense, const code *in, const code *out,
+                const network_linear *real)
+{
+    for (size_t o = 0; o < dense->out; o++) {
+        const iviti_dyadic f = { dense->factor.multiplier[o], dense->factor.shift[o] };
+        const double scale = dyadic_to_real(f) * out->scale[o];
+        double bias = dense->bias[o] * scale + out->offset[o];
+        for (size_t k = 0; k < dense->in; k++) {
+            const double weight = dense->weight[o * dense->in + k] * scale / in->scale[k];
+            real->weight[o * dense->in + k] = (float)weight;
+            bias -= weight * in->offset[k];
+        }
+        real->bias[o] = (float)bias;
+    }
+}
+
 double dense_snr(const integer_dense *dense, const float *weight, const float *bias, const code *in,
                  const code *out, const float *x, size_t rows)
 {

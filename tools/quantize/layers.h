@@ -15,6 +15,7 @@ typedef struct layer_row {
     char name[48];
     int bits;
     double snr; /* of the layer's output, in dB; NAN where not measured */
+    int slot;   /* in weight_bits, or -1 */
     size_t bytes;
 } layer_row;
 
@@ -51,6 +52,10 @@ bool quantize_logits(arena *scratch, arena *memory, const network_linear *head,
 bool quantize_norm(arena *memory, const char *name, const network_norm *norm, double epsilon,
                    double stream_scale, iviti_norm_kind kind, const code *out,
                    integer_norm *result, report *r);
+
+/* The layer that the integers compute, as real numbers. real: weight (out, in) and bias (out). */
+void dense_real(const integer_dense *dense, const code *in, const code *out,
+                const network_linear *real);
 
 /* Signal-to-noise ratio, in dB, of the layer computed with its quantised inputs and weights, on x
  * (rows, in), s8 codes. Rows beyond a few thousand are left out. */

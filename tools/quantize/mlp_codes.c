@@ -18,6 +18,7 @@
 
 #include "quantize/dyadic.h"
 #include "quantize/quantizer.h"
+#include "quantize/sensitivity.h"
 
 #define FLAT       (-5.0) /* below, GELU is zero to six digits */
 #define FINE_BINS  4096
@@ -296,11 +297,16 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
     if (!note_reals(q, block, &in, &out))
         return report_fail(q->r, "block %u: out of memory", block);
     code_observe(&out, gelu_seen, rows, &q->weights);
+    if (q->sensitivity) { /* the channels of both are in the new order */
+        q->sensitivity->shadow.blocks[block].fc1 = fc1;
+        q->sensitivity->shadow.blocks[block].fc2 = fc2;
+    }
     snprintf(name, sizeof name, "block.%u.fc1", block);
     if (!quantizer_dense(q, name, &fc1, hidden, norm2, &in,
-                         quantizer_weight_bits(q, block, LAYER_FC1), seen->norm2, rows, &b->fc1) ||
+                         quantizer_slot(q, block, LAYER_FC1), seen->norm2, rows, &b->fc1) ||
         !quantizer_branch(q, stage, &fc2, &out, fc2_bits, &branch, &b->join2))
         return false;
     snprintf(name, sizeof name, "block.%u.fc2", block);
-    return quantizer_dense(q, name, &fc2, dim, &out, &branch, fc2_bits, gelu_seen, rows, &b->fc2);
+    return quantizer_dense(q, name, &fc2, dim, &out, &branch, quantizer_slot(q, block, LAYER_FC2),
+                           gelu_seen, rows, &b->fc2);
 }

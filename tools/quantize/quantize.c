@@ -12,6 +12,7 @@
 
 #include "quantize/dyadic.h"
 #include "quantize/quantizer.h"
+#include "quantize/sensitivity.h"
 
 #define STREAM_MARGIN 1.25 /* between the largest value seen and the end of s16 */
 
@@ -57,16 +58,21 @@ void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
 {
     layer_row *row = &q->rows[q->row_count++];
     snprintf(row->name, sizeof row->name, "%s", name);
+    row->slot = -1;
     row->bits = dense->bits;
     row->bytes = ((size_t)dense->in * (size_t)dense->bits + 7) / 8 * dense->out +
                  (size_t)dense->out * 9;
     row->snr = x ? dense_snr(dense, layer->weight, layer->bias, in, out, x, rows) : NAN;
 }
 
+uint32_t quantizer_slot(const quantizer *q, uint32_t block, block_layer layer)
+{
+    return iviti_block_weights(block, network_stage_of(q->source, block)) + (uint32_t)layer;
+}
+
 int quantizer_weight_bits(const quantizer *q, uint32_t block, block_layer layer)
 {
-    const uint32_t stage = network_stage_of(q->source, block);
-    return q->out->geometry.weight_bits[iviti_block_weights(block, stage) + (uint32_t)layer];
+    return q->out->geometry.weight_bits[quantizer_slot(q, block, layer)];
 }
 
 const double *quantizer_balance(quantizer *q, const code *c, const float *x, size_t rows,
@@ -98,22 +104,27 @@ static bool code_norm(quantizer *q, const network_norm *norm, const float *x, si
 }
 
 bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer, size_t outputs,
-                     const code *in, const code *out, int bits, const float *x, size_t rows,
+                     const code *in, const code *out, uint32_t slot, const float *x, size_t rows,
                      integer_dense *result)
 {
+    const int bits = q->out->geometry.weight_bits[slot];
     arena memory; /* of the compensation, which is large */
     compensation c;
     arena_init(&memory);
     const bool compensate = q->options->compensate;
     const dense_fit fit = { q->options->method, bits, compensate ? &c : NULL };
-    bool done = !compensate || compensation_prepare(&memory, in, x, rows, &q->weights, &c) ||
+    const bool wanted = compensate || q->sensitivity;
+    bool done = !wanted || compensation_prepare(&memory, in, x, rows, &q->weights, &c) ||
                 report_fail(q->r, "%s: out of memory", name);
+    done = done && (!q->sensitivity || sensitivity_layer(q, slot, layer, outputs, in, out, &c));
     done = done && quantize_dense(q->memory, name, layer->weight, layer->bias, outputs, in, out, false,
                                   &fit, result, q->r);
     arena_free(&memory);
-    if (done)
-        quantizer_note(q, name, result, layer, in, out, x, rows);
-    return done;
+    if (!done)
+        return false;
+    quantizer_note(q, name, result, layer, in, out, x, rows);
+    q->rows[q->row_count - 1].slot = (int)slot;
+    return true;
 }
 
 static double largest(const float *x, size_t count)
@@ -285,6 +296,8 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     code norm1, norm2, qkv, attention, branch;
     char name[48];
 
+    if (q->sensitivity)
+        sensitivity_enter(q->sensitivity, stage, x, q->pictures);
     q->weights = weights_of(&n->geometry, stage);
     if (!take_capture(q, rows, dim, hidden, &seen))
         return report_fail(q->r, "block %u: out of memory", i);
@@ -309,16 +322,16 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
                        &norm1, &to->norm1, q->r))
         return false;
     snprintf(name, sizeof name, "block.%u.qkv", i);
-    if (!quantizer_dense(q, name, &from->qkv, 3 * dim, &norm1, &qkv, qkv_bits, seen.norm1, rows,
-                         &to->qkv))
+    if (!quantizer_dense(q, name, &from->qkv, 3 * dim, &norm1, &qkv,
+                         quantizer_slot(q, i, LAYER_QKV), seen.norm1, rows, &to->qkv))
         return false;
     const int pruning =
         q->source->geometry.prune.kind == IVITI_PRUNE_MERGE ? iviti_prune_stage(&n->geometry, i) : -1;
     if (pruning >= 0 && !quantize_mean_key(q, (uint32_t)pruning, &norm1, &seen, rows))
         return false;
     snprintf(name, sizeof name, "block.%u.proj", i);
-    if (!quantizer_dense(q, name, &from->proj, dim, &attention, &branch, proj_bits,
-                         seen.attention, rows, &to->proj))
+    if (!quantizer_dense(q, name, &from->proj, dim, &attention, &branch,
+                         quantizer_slot(q, i, LAYER_PROJ), seen.attention, rows, &to->proj))
         return false;
     snprintf(name, sizeof name, "block.%u.norm2", i);
     return quantize_norm(q->memory, name, &from->norm2, n->epsilon, q->stream_scale[stage], kind,
@@ -337,13 +350,16 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
     integer_merge *to = &q->out->merges[stage];
     char name[48];
 
+    if (q->sensitivity)
+        sensitivity_enter(q->sensitivity, stage, x, q->pictures);
     q->weights = (row_weights){ 1, 0, 1 };
     if (!normed)
         return report_fail(q->r, "merge %u: out of memory", stage);
     if (!network_run_merge(n, stage, q->pictures, q->options->threads, x, next, normed, q->r))
         return false;
     const network_linear *reduction = &n->merges[stage].reduction;
-    const int bits = q->out->geometry.weight_bits[iviti_merge_weights(&n->geometry, stage)];
+    const uint32_t slot = iviti_merge_weights(&n->geometry, stage);
+    const int bits = q->out->geometry.weight_bits[slot];
     code in;
     const int code_bits =
         iviti_activation_bits(&q->out->geometry, iviti_merge_activation(&n->geometry, stage));
@@ -362,7 +378,7 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
                        q->out->geometry.norm_kind, &in, &to->norm, q->r))
         return false;
     snprintf(name, sizeof name, "merge.%u.reduction", stage);
-    if (!quantizer_dense(q, name, reduction, 2 * s->dim, &in, &out, bits, normed, rows,
+    if (!quantizer_dense(q, name, reduction, 2 * s->dim, &in, &out, slot, normed, rows,
                          &to->reduction))
         return false;
     memcpy(x, next, rows * 2 * s->dim * sizeof *x);
@@ -528,7 +544,7 @@ static bool quantize(const network *source, const uint8_t *pixels, size_t count,
     float *next = malloc(values * sizeof *next);
     integer_network *n = calloc(1, sizeof *n);
     quantizer q = { .source = source, .options = options, .pictures = count, .out = n, .r = r,
-                    .variants = variants };
+                    .variants = variants, .sensitivity = options->sensitivity };
     bool done = x && next && n;
 
     if (done) {

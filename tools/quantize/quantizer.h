@@ -16,6 +16,7 @@ typedef struct quantizer {
     arena *memory;                         /* out->memory: what the file will hold */
     arena scratch;                         /* of the layer at hand */
     double stream_scale[IVITI_MAX_STAGES]; /* of the s16 residual stream */
+    struct sensitivity *sensitivity;       /* asked for, or NULL */
     row_weights weights;                   /* of the rows of the layer at hand */
     layer_row *rows;
     size_t row_count;
@@ -53,8 +54,9 @@ void quantizer_note(quantizer *q, const char *name, const integer_dense *dense,
                     const network_linear *layer, const code *in, const code *out, const float *x,
                     size_t rows);
 
-/* The four dense layers of a block, and bits of a weight of theirs. */
+/* The four dense layers of a block, their places in weight_bits, and the bits there. */
 typedef enum block_layer { LAYER_QKV, LAYER_PROJ, LAYER_FC1, LAYER_FC2 } block_layer;
+uint32_t quantizer_slot(const quantizer *q, uint32_t block, block_layer layer);
 int quantizer_weight_bits(const quantizer *q, uint32_t block, block_layer layer);
 
 /* Factors for the scales of `c`, the input x (rows, width) of a layer with weights of so many bits: in the
@@ -62,10 +64,10 @@ int quantizer_weight_bits(const quantizer *q, uint32_t block, block_layer layer)
 const double *quantizer_balance(quantizer *q, const code *c, const float *x, size_t rows,
                                 const network_linear *layer, size_t outputs, int bits);
 
-/* A dense layer of a block or a merge, with weights of so many bits, as the options want it, and its
- * row of the table. x (rows, in) is what it is given. */
+/* A dense layer of a block or a merge as the options want it, and its row of the table. slot: its place
+ * in weight_bits. x (rows, in) is what it is given. */
 bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer, size_t outputs,
-                     const code *in, const code *out, int bits, const float *x, size_t rows,
+                     const code *in, const code *out, uint32_t slot, const float *x, size_t rows,
                      integer_dense *result);
 
 /* Raw u8 pixels as the code of windows of so many values: normalisation folds into the weights. */
