@@ -42,7 +42,7 @@ static bool make_attention(quantizer *w, uint32_t block, const network_capture *
     snprintf(name, sizeof name, "block.%u.qkv", block);
     return quantize_attention(w, block, seen, rows, &qkv, &attention) &&
            quantizer_dense(w, name, layer, qkv.width, norm1, &qkv,
-                           quantizer_weight_bits(w, block, LAYER_QKV), seen->norm1, rows,
+                           quantizer_slot(w, block, LAYER_QKV), seen->norm1, rows,
                            &w->out->blocks[block].qkv);
 }
 
