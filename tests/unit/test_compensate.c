@@ -38,7 +38,7 @@ static code inputs(arena *memory, uint64_t seed, float *x, size_t rows, size_t w
         c.scale[k] = step * (1 + (double)k);
         c.offset[k] = 0.1;
     }
-    code_observe(&c, x, rows, NULL);
+    code_observe(&c, x, rows);
     return c;
 }
 
@@ -162,7 +162,7 @@ static void test_still_inputs(void **state)
     double target[WIDTH];
     arena_init(&memory);
     code in = code_new(&memory, WIDTH);
-    code_observe(&in, x, 3, NULL);
+    code_observe(&in, x, 3);
     assert_true(compensation_prepare(&memory, &in, x, 3, NULL, &c));
     assert_true(compensation_target(&c, &in, weight, 1, target));
     for (size_t k = 0; k < WIDTH; k++)

@@ -220,14 +220,14 @@ static bool balance_values(quantizer *q, uint32_t block, const float *x, size_t 
                            code *attention)
 {
     const size_t dim = attention->width;
-    code_observe(attention, x, rows, &q->weights);
+    code_observe_weighted(attention, x, rows, &q->weights);
     const double *factor = quantizer_balance(q, attention, x, rows, &q->source->blocks[block].proj,
                                              dim, quantizer_weight_bits(q, block, LAYER_PROJ));
     for (size_t d = 0; d < dim && factor; d++) {
         qkv->scale[2 * dim + d] *= factor[d];
         attention->scale[d] *= factor[d];
     }
-    code_observe(attention, x, rows, &q->weights);
+    code_observe_weighted(attention, x, rows, &q->weights);
     return factor != NULL;
 }
 

@@ -40,7 +40,12 @@ static double integer_of(const code *c, size_t channel, double x)
     return q < low ? low : q > high ? high : q;
 }
 
-void code_observe(code *c, const float *x, size_t rows, const row_weights *w)
+void code_observe(code *c, const float *x, size_t rows)
+{
+    code_observe_weighted(c, x, rows, NULL);
+}
+
+void code_observe_weighted(code *c, const float *x, size_t rows, const row_weights *w)
 {
     double total = 0;
     for (size_t i = 0; i < c->width; i++)
@@ -89,7 +94,7 @@ code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, 
             r = (range){ r.low - missing / 2, r.high + missing / 2 };
         code_set_asymmetric(&c, i, r);
     }
-    code_observe(&c, x, rows, NULL);
+    code_observe(&c, x, rows);
     free(h);
     return c;
 }

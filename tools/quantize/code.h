@@ -62,7 +62,8 @@ static inline double row_weight(const row_weights *w, size_t row)
 
 /* Notes the means of x (rows, width) and of its codes, so that the next layer's bias can take back
  * what rounding the weights and the activation shifts on average. */
-void code_observe(code *c, const float *x, size_t rows, const row_weights *w);
+void code_observe(code *c, const float *x, size_t rows);
+void code_observe_weighted(code *c, const float *x, size_t rows, const row_weights *w);
 
 /* The codes of x (rows, width) as floats, for the BLAS; out may be x. */
 void code_integers(const code *c, const float *x, size_t rows, float *out);

@@ -235,7 +235,7 @@ static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen
 static bool balance_tables(quantizer *q, uint32_t block, const network_linear *fc2, size_t dim,
                            const float *x, size_t rows, const code *in, code *out)
 {
-    code_observe(out, x, rows, &q->weights);
+    code_observe_weighted(out, x, rows, &q->weights);
     const double *factor = quantizer_balance(q, out, x, rows, fc2, dim,
                                              quantizer_weight_bits(q, block, LAYER_FC2));
     if (!factor)
@@ -296,7 +296,7 @@ bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, siz
 
     if (!note_reals(q, block, &in, &out))
         return report_fail(q->r, "block %u: out of memory", block);
-    code_observe(&out, gelu_seen, rows, &q->weights);
+    code_observe_weighted(&out, gelu_seen, rows, &q->weights);
     if (q->sensitivity) { /* the channels of both are in the new order */
         q->sensitivity->shadow.blocks[block].fc1 = fc1;
         q->sensitivity->shadow.blocks[block].fc2 = fc2;

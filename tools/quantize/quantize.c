@@ -99,7 +99,7 @@ static bool code_norm(quantizer *q, const network_norm *norm, const float *x, si
     if (!factor)
         return false;
     balance_scales(c, factor);
-    code_observe(c, x, rows, &q->weights);
+    code_observe_weighted(c, x, rows, &q->weights);
     return true;
 }
 

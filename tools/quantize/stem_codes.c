@@ -74,7 +74,7 @@ static bool choose_code(quantizer *q, uint32_t i, const network_map_sample *samp
         const double step = fmax(end / code_steps(8), finest_step(&q->source->stem[i], in, c));
         code_set_asymmetric(out, c, (range){ 0, step * code_steps(8) });
     }
-    code_observe(out, sample->values, rows, NULL);
+    code_observe(out, sample->values, rows);
     return true;
 }
 
