@@ -137,5 +137,9 @@ int main(int argc, char **argv)
     }
     if (!o.list)
         printf("%u passed, %u failed, %u not available here\n", passed, failed, skipped);
+    if (!o.list && passed + failed + skipped == 0) {
+        fprintf(stderr, "no kernel has that name and instruction set; --list shows all\n");
+        return 2;
+    }
     return failed ? 1 : 0;
 }
