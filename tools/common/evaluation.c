@@ -202,7 +202,7 @@ static bool run_workers(pool *p, worker *workers, unsigned count, report *r)
 /* ---- figures
  * ------------------------------------------------------------------------------------------- */
 
-static void add_up(const evaluation_picture *results, size_t count, evaluation *out)
+void evaluation_add_up(const evaluation_picture *results, size_t count, evaluation *out)
 {
     const double n = (double)count;
     double difference = 0;
@@ -263,7 +263,7 @@ bool evaluate(const evaluation_task *task, evaluation *out, report *r)
         free(p.results);
         return false;
     }
-    add_up(p.results, count, out);
+    evaluation_add_up(p.results, count, out);
     out->picture = p.results;
     return true;
 }

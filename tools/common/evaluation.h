@@ -50,6 +50,9 @@ typedef struct evaluation {
 /* Fails, with a sentence, on the first picture that cannot be read: figures over what is left would
  * not be those that were asked for. */
 bool evaluate(const evaluation_task *task, evaluation *out, report *r);
+/* The figures over `count` results, which are not kept. */
+void evaluation_add_up(const evaluation_picture *results, size_t count, evaluation *out);
+
 void evaluation_free(evaluation *e); /* also one of zeros */
 
 #endif

@@ -8,17 +8,18 @@
 #include "quantize/quantizer.h"
 #include "quantize/sulq.h"
 
-#define LOGIT_PICTURES 4
-#define SULQ_PICTURES  16
-#define SAMPLED_ROWS   24 /* query rows of a picture */
-#define EXP_16         32767
+#define SAMPLED_ROWS 384 /* query rows, spread over all pictures: what is rare is in few of them */
+#define FIRST_ROWS   8   /* one in so many is the first row */
+#define EXP_16       32767
 
 /* ---- rows of attention ------------------------------------------------------------------------- */
 
 typedef struct sampler {
     const network *source;
     uint32_t block, stage;
+    size_t pictures;
     const float *qkv;
+    double *key;   /* (dim) mean of the keys, about which they are coded */
     size_t *list;  /* (tokens) those that a query sees */
     double *logit; /* (tokens) the row at hand */
 } sampler;
@@ -27,9 +28,16 @@ static bool sampler_open(quantizer *q, uint32_t block, const network_capture *se
 {
     const uint32_t stage = network_stage_of(q->source, block);
     const size_t tokens = network_tokens_of(q->source, block);
-    *s = (sampler){ q->source, block, stage, seen->qkv, ARENA_TAKE(&q->scratch, size_t, tokens),
+    const size_t dim = q->source->geometry.stage[stage].dim, rows = q->pictures * tokens;
+    *s = (sampler){ q->source, block, stage, q->pictures, seen->qkv, ARENA_TAKE(&q->scratch, double, dim),
+                    ARENA_TAKE(&q->scratch, size_t, tokens),
                     ARENA_TAKE(&q->scratch, double, tokens) };
-    return !q->scratch.failed;
+    if (q->scratch.failed)
+        return false;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t d = 0; d < dim; d++)
+            s->key[d] += seen->qkv[i * 3 * dim + dim + d] / (double)rows;
+    return true;
 }
 
 /* The tokens that query `row` of a picture sees, as rows of the stage: its (unshifted) window. */
@@ -60,7 +68,8 @@ static double pair_bias(const iviti_stage *s, const float *table, size_t a, size
     return table[(size_t)((dy + w - 1) * (2 * w - 1) + dx + w - 1) * s->heads + head];
 }
 
-/* The logits of one row of one head, to s->logit; returns how many there are. */
+/* The logits of one row of one head, as coded keys give them, to s->logit; returns how many there are. Row
+ * 0, a ViT's class token, has a share of its own. */
 static size_t sample_row(const sampler *s, size_t sample, size_t head)
 {
     const iviti_geometry *g = &s->source->geometry;
@@ -68,15 +77,19 @@ static size_t sample_row(const sampler *s, size_t sample, size_t head)
     const size_t tokens = network_tokens_of(s->source, s->block);
     const size_t dim = stage->dim, hd = dim / stage->heads;
     const float *table = s->source->blocks[s->block].position_bias;
-    const size_t row = sample % SAMPLED_ROWS * tokens / SAMPLED_ROWS;
-    const float *picture = s->qkv + sample / SAMPLED_ROWS * tokens * 3 * dim;
+    const bool first = (sample + sample / s->pictures) % FIRST_ROWS == 0;
+    const size_t row = first ? 0 : sample * (tokens * 5 / 8 + 1) % tokens;
+    const size_t number = s->pictures > SAMPLED_ROWS ? sample * s->pictures / SAMPLED_ROWS
+                                                     : sample % s->pictures;
+    const float *picture = s->qkv + number * tokens * 3 * dim;
     const size_t count = visible(g, s->stage, tokens, row, s->list);
 
     for (size_t i = 0; i < count; i++) {
         s->logit[i] = table ? pair_bias(stage, table, row, s->list[i], head) : 0;
         for (size_t d = 0; d < hd; d++)
             s->logit[i] += picture[row * 3 * dim + head * hd + d] / sqrt((double)hd) *
-                           ((double)picture[s->list[i] * 3 * dim + dim + head * hd + d]);
+                           (picture[s->list[i] * 3 * dim + dim + head * hd + d] -
+                            s->key[head * hd + d]);
     }
     return count;
 }
@@ -161,7 +174,6 @@ static int best_logit_scale(quantizer *q, uint32_t block, const network_capture 
 {
     static const int tries[] = { 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64 };
     const iviti_softmax_kind kind = q->out->geometry.softmax_kind;
-    const size_t pictures = q->pictures < LOGIT_PICTURES ? q->pictures : LOGIT_PICTURES;
     const size_t tokens = network_tokens_of(q->source, block);
     const row_memory m = { ARENA_TAKE(&q->scratch, int8_t, tokens),
                            ARENA_TAKE(&q->scratch, int16_t, tokens),
@@ -172,14 +184,9 @@ static int best_logit_scale(quantizer *q, uint32_t block, const network_capture 
     if (!sampler_open(q, block, seen, &s))
         return 0;
 
-    for (size_t sample = 0; sample < pictures * SAMPLED_ROWS; sample++)
+    for (size_t sample = 0; sample < SAMPLED_ROWS; sample++)
         for (size_t head = 0; head < q->source->geometry.stage[s.stage].heads; head++) {
             const size_t count = sample_row(&s, sample, head);
-            double mean = 0; /* about which keys are coded, more or less */
-            for (size_t i = 0; i < count; i++)
-                mean += s.logit[i] / (double)count;
-            for (size_t i = 0; i < count; i++)
-                s.logit[i] -= mean;
             for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)
                 error[i] += row_error(kind, s.logit, count, tries[i], &m);
         }
@@ -195,17 +202,16 @@ static int best_logit_scale(quantizer *q, uint32_t block, const network_capture 
 static float *sample_probabilities(quantizer *q, uint32_t block, const network_capture *seen,
                                    size_t *count)
 {
-    const size_t pictures = q->pictures < SULQ_PICTURES ? q->pictures : SULQ_PICTURES;
     const iviti_stage *stage = &q->source->geometry.stage[network_stage_of(q->source, block)];
     const size_t tokens = network_tokens_of(q->source, block);
     float *p = ARENA_TAKE(&q->scratch, float,
-                          pictures *SAMPLED_ROWS *stage->heads *tokens + 1);
+                          SAMPLED_ROWS *stage->heads *tokens + 1);
     sampler s;
     *count = 0;
     if (!sampler_open(q, block, seen, &s))
         return NULL;
 
-    for (size_t sample = 0; sample < pictures * SAMPLED_ROWS; sample++)
+    for (size_t sample = 0; sample < SAMPLED_ROWS; sample++)
         for (size_t head = 0; head < stage->heads; head++) {
             const size_t row = sample_row(&s, sample, head);
             double max = -INFINITY, sum = 0;
@@ -224,9 +230,11 @@ static float *sample_probabilities(quantizer *q, uint32_t block, const network_c
 static bool choose_sulq(quantizer *q, uint32_t block, const network_capture *seen, double *unit)
 {
     const int bits = q->options->activation_bits < 8 ? q->options->activation_bits : SULQ_BITS;
-    const iviti_stage *stage = &q->source->geometry.stage[network_stage_of(q->source, block)];
+    const iviti_geometry *g = &q->source->geometry;
+    const uint32_t number = network_stage_of(q->source, block);
+    const iviti_stage *stage = &g->stage[number];
     const double tokens = stage->window ? (double)stage->window * stage->window
-                                        : network_tokens_of(q->source, block);
+                                        : iviti_stage_tokens(g, number);
     integer_block *b = &q->out->blocks[block];
     size_t count;
     const float *p = sample_probabilities(q, block, seen, &count);

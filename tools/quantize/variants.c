@@ -145,6 +145,14 @@ bool integer_network_vary(integer_network *first, integer_network *variant, repo
     for (uint32_t i = 0; i < g->depth && done; i++)
         done = vary_norm(memory, kind, &variant->blocks[i].norm1, r) &&
                vary_norm(memory, kind, &variant->blocks[i].norm2, r);
+    if (g->prune.kind == IVITI_PRUNE_PREDICTOR) {
+        variant->predictors = ARENA_TAKE(memory, integer_predictor, g->prune.stages);
+        done = done && (variant->predictors || report_fail(r, "norm: out of memory"));
+        for (uint32_t i = 0; i < g->prune.stages && done; i++) {
+            variant->predictors[i] = first->predictors[i];
+            done = vary_norm(memory, kind, &variant->predictors[i].norm, r);
+        }
+    }
     variant->merges = ARENA_TAKE(memory, integer_merge, g->stages);
     done = done && (variant->merges || report_fail(r, "norm: out of memory"));
     for (uint32_t i = 0; i + 1 < g->stages && done; i++) {
