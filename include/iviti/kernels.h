@@ -172,8 +172,8 @@ IVITI_API void iviti_log_int_softmax(const int8_t *x, size_t count, iviti_i_exp_
 IVITI_API void iviti_i_gelu(const int8_t *x, size_t count, int32_t b, int32_t c, int32_t *y);
 
 /* L1 LayerNorm (Lin et al. 2020) of one row: y[i] = (C x[i] - sum x) / r in units of 2^-16, with
- * r = sqrt(pi / 2) * floor(sum |C x - sum x| / C) in the place of the root. x (count) s16, count in
- * [1, 16384]; y (count), saturated to |y| <= 2^24. Returns r, at least 1. */
+ * r = sqrt(pi / 2) * floor(sum |C x - sum x| / C) in the place of the root, but more than each
+ * |C x - sum x| / 2^7. x (count) s16, count in [1, 16384]; y (count), |y| <= 2^23. Returns r. */
 IVITI_API uint32_t iviti_layernorm_l1(const int16_t *x, size_t count, int32_t *y);
 
 /* ---- pictures ------------------------------------------------------------------------------- */

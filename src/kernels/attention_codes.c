@@ -51,23 +51,25 @@ static void lis_row(const iviti_call *c, size_t row, size_t query)
     const iviti_attention *a = c->a;
     const int32_t max = make_logits(c, row, query);
     int32_t least[IVITI_LIS_CODES];
+    uint16_t p[BLOCK_TOKENS];
     uint64_t sum = 0;
 
     for (size_t t = 0; t < c->stride; t++) {
         int32_t *score = &c->scores[(t / BLOCK_TOKENS * TILE_ROWS + row) * TILE_COLUMNS +
                                     t % BLOCK_TOKENS];
-        const bool seen =
-            t < a->tokens && (!a->region || a->region[t] == a->region[query]);
+        const bool seen = t < a->tokens && (!a->region || a->region[t] == a->region[query]);
         *score = seen ? a->exp_shift[max - *score] : 0;
         sum += (uint64_t)*score;
     }
     iviti_lis_thresholds(sum, least);
-    for (size_t t = 0; t < c->stride; t++) {
-        const int32_t e = c->scores[(t / BLOCK_TOKENS * TILE_ROWS + row) * TILE_COLUMNS +
-                                    t % BLOCK_TOKENS];
-        const uint16_t p = iviti_lis_numerator(e, least);
-        c->low[row * c->stride + t] = (uint8_t)(p & 0xFF);
-        c->high[row * c->stride + t] = (uint8_t)(p >> 8);
+    for (size_t t = 0; t < c->stride; t += BLOCK_TOKENS) {
+        const size_t at = row * c->stride + t;
+        iviti_lis_numerators(c->scores + (t / BLOCK_TOKENS * TILE_ROWS + row) * TILE_COLUMNS,
+                             BLOCK_TOKENS, least, p);
+        for (size_t i = 0; i < BLOCK_TOKENS; i++) {
+            c->low[at + i] = (uint8_t)(p[i] & 0xFF);
+            c->high[at + i] = (uint8_t)(p[i] >> 8);
+        }
     }
 }
 

@@ -226,11 +226,11 @@ static void l1_at_the_ends(void **state)
         assert_int_equal(y[i], 0);
     x[77] = 32767;
     iviti_layernorm_l1(x, COUNT(x), y);
-    assert_int_equal(y[77], 1 << 24);
+    assert_in_range(y[77], (1 << 23) - 4, 1 << 23);
     assert_true(y[78] < 0 && y[78] > -65536);
     x[77] = -32767;
-    iviti_layernorm_l1(x, COUNT(x), y);
-    assert_int_equal(y[77], 1 << 24);
+    assert_int_equal(iviti_layernorm_l1(x, COUNT(x), y), 16383 / 128 + 1);
+    assert_in_range(y[77], 16383 * 65536 / 128 - 1, 1 << 23);
     x[0] = 5;
     assert_int_equal(iviti_layernorm_l1(x, 1, y), 1);
     assert_int_equal(y[0], 0);

@@ -10,7 +10,7 @@
  */
 #include "kernels/arm/lanes_neon.h"
 #include "kernels/prototypes.h"
-#include "kernels/ref/ref.h"
+#include "kernels/ref/comparison.h"
 
 #define ROWS         8
 #define EXACT_SPARE  7
@@ -72,7 +72,7 @@ typedef struct row {
     iviti_dyadic factor; /* exact form, c at least 32 */
 } row;
 
-/* n = R(C * x - sum; 2^16 / root): what c is short of 32, the value has to spare. */
+/* Also L1's, whose root is another: n = R(C * x - sum; 2^16 / root): what c is short of 32, the value has to spare. */
 static void make_exact_rows(const iviti_norm *n, row *rows, size_t count)
 {
     uint64_t variance[ROWS] = { 0 };
@@ -85,8 +85,10 @@ static void make_exact_rows(const iviti_norm *n, row *rows, size_t count)
     for (size_t r = 0; r < count; r += 4)
         square_roots(variance + r);
     for (size_t r = 0; r < count; r++) {
-        const iviti_dyadic inverse =
-            divide_factor((iviti_dyadic){ 1 << 30, 14 }, (uint32_t)variance[r]);
+        const uint32_t root = n->kind == IVITI_NORM_L1
+                                  ? iviti_l1_root(rows[r].x, n->width, s[r].sum)
+                                  : (uint32_t)variance[r];
+        const iviti_dyadic inverse = divide_factor((iviti_dyadic){ 1 << 30, 14 }, root);
         const int spare = inverse.shift < 32 ? 32 - inverse.shift : 0;
         rows[r].slope = n->width << spare;
         rows[r].offset = (uint32_t)s[r].sum << spare;
@@ -202,10 +204,6 @@ static void prepare_rows(const iviti_norm *n, const int16_t *x, size_t x_stride,
 void iviti_norm_s8_neon(const iviti_norm *n, const int16_t *x, size_t x_stride, const uint32_t *map,
                         size_t rows, uint8_t *y, size_t y_stride)
 {
-    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
-        iviti_norm_s8_ref(n, x, x_stride, map, rows, y, y_stride);
-        return;
-    }
     row batch[ROWS];
 
     for (size_t r = 0, count; r < rows; r += count) {
@@ -222,10 +220,6 @@ void iviti_norm_s8_neon(const iviti_norm *n, const int16_t *x, size_t x_stride, 
 void iviti_norm_s16_neon(const iviti_norm *n, const int16_t *x, size_t x_stride,
                          const uint32_t *map, size_t rows, int16_t *y, size_t y_stride)
 {
-    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
-        iviti_norm_s16_ref(n, x, x_stride, map, rows, y, y_stride);
-        return;
-    }
     row batch[ROWS];
 
     for (size_t r = 0, count; r < rows; r += count) {

@@ -96,7 +96,7 @@ static void logit_softmax(const iviti_attention *a, size_t query, int32_t *score
             continue;
         const int32_t e = a->exp_shift[max - score[t]];
         if (a->kind == IVITI_SOFTMAX_LIS)
-            p[t] = iviti_lis_numerator(e, least);
+            iviti_lis_numerators(&e, 1, least, &p[t]);
         else
             p[t] = (uint16_t)((e * factor) >> (31 - bits + 1));
     }

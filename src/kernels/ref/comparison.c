@@ -76,12 +76,23 @@ void iviti_lis_thresholds(uint64_t sum, int32_t least[IVITI_LIS_CODES])
     }
 }
 
-uint16_t iviti_lis_numerator(int32_t e, const int32_t least[IVITI_LIS_CODES])
+/* Each code that is reached adds what lies between its power and the one below. */
+void iviti_lis_numerators(const int32_t *e, size_t count, const int32_t least[IVITI_LIS_CODES],
+                          uint16_t *p)
 {
-    uint16_t p = 0; /* 2^(15 - code): each code reached adds what is between it and the one below */
-    for (int c = 0; c < IVITI_LIS_CODES; c++)
-        p = (uint16_t)(p + (e >= least[c] ? c == 15 ? 1 : 1 << (14 - c) : 0));
-    return p;
+    int32_t strip[STRIP];
+
+    for (size_t first = 0; first < count; first += STRIP) {
+        const size_t left = count - first < STRIP ? count - first : STRIP;
+        memset(strip, 0, left * sizeof *strip);
+        for (int c = 0; c < IVITI_LIS_CODES; c++) {
+            const int32_t step = c == 15 ? 1 : 1 << (14 - c);
+            for (size_t i = 0; i < left; i++)
+                strip[i] += e[first + i] >= least[c] ? step : 0;
+        }
+        for (size_t i = 0; i < left; i++)
+            p[first + i] = (uint16_t)strip[i];
+    }
 }
 
 void iviti_log_int_softmax(const int8_t *x, size_t count, iviti_i_exp_constants k, uint8_t *code)

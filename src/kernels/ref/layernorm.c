@@ -3,6 +3,7 @@
  * LayerNorm, the published Newton form and the exact form (NUMERICS.md, LayerNorm).
  */
 #include "iviti/kernels.h"
+#include "kernels/ref/comparison.h"
 #include "kernels/requantize.h"
 
 /* Two bits of the operand give one bit of the root. */
@@ -82,25 +83,34 @@ uint32_t iviti_layernorm_exact(const int16_t *x, size_t count, int64_t epsilon, 
 
 /* sqrt(pi / 2), by which the mean magnitude of normal numbers is smaller than their deviation. */
 #define L1_FACTOR ((iviti_dyadic){ 1345735808, 30 })
-#define L1_MOST   (1 << 24)
+#define L1_MOST   7 /* bits before the point of a normalised value */
+
+uint32_t iviti_l1_root(const int16_t *x, size_t count, int64_t sum)
+{
+    const int32_t width = (int32_t)count, total = (int32_t)sum; /* |C x - sum| <= 2^30 */
+    int64_t distance = 0;
+    int32_t most = 0;
+
+    for (size_t c = 0; c < count; c++) {
+        const int32_t d = width * x[c] - total;
+        const int32_t magnitude = d < 0 ? -d : d;
+        distance += magnitude;
+        most = magnitude > most ? magnitude : most;
+    }
+    const int64_t root = iviti_requantize((int32_t)(distance / width), L1_FACTOR);
+    const int64_t least = (most >> L1_MOST) + 1;
+    return (uint32_t)(root > least ? root : least);
+}
 
 uint32_t iviti_layernorm_l1(const int16_t *x, size_t count, int32_t *y)
 {
     const int64_t width = (int64_t)count;
     const int64_t sum = sum_of(x, count);
-
-    int64_t distance = 0;
-    for (size_t c = 0; c < count; c++) {
-        const int64_t d = width * x[c] - sum;
-        distance += d < 0 ? -d : d;
-    }
-
-    const int64_t scaled = iviti_requantize((int32_t)(distance / width), L1_FACTOR);
-    const uint32_t root = scaled > 1 ? (uint32_t)scaled : 1;
+    const uint32_t root = iviti_l1_root(x, count, sum);
     const iviti_dyadic inverse = iviti_reciprocal(root, (iviti_dyadic){ 1 << 30, 14 });
+
     for (size_t c = 0; c < count; c++)
-        y[c] = (int32_t)iviti_clamp(iviti_requantize((int32_t)(width * x[c] - sum), inverse),
-                                    -L1_MOST, L1_MOST);
+        y[c] = (int32_t)iviti_requantize((int32_t)(width * x[c] - sum), inverse);
     return root;
 }
 

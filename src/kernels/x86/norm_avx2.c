@@ -3,7 +3,7 @@
  * LayerNorm of the 256-bit engines; see norm_avx512vnni.c.
  */
 #include "kernels/prototypes.h"
-#include "kernels/ref/ref.h"
+#include "kernels/ref/comparison.h"
 #include "kernels/x86/requantize_avx2.h"
 
 #define CHUNK 256 /* channels whose constants are prepared for all rows of a batch */
@@ -73,7 +73,7 @@ typedef struct row {
     factor_256 factor; /* exact form */
 } row;
 
-/* n = R(C * x - sum; 2^16 / root): what c is short of 33, the value has to spare. */
+/* Also L1's, whose root is another: n = R(C * x - sum; 2^16 / root): what c is short of 33, the value has to spare. */
 static void make_exact_rows(const iviti_norm *n, row *rows, size_t count)
 {
     uint64_t variance[ROWS] = { 0 };
@@ -86,8 +86,10 @@ static void make_exact_rows(const iviti_norm *n, row *rows, size_t count)
     for (size_t r = 0; r < count; r += 4)
         square_roots(variance + r);
     for (size_t r = 0; r < count; r++) {
-        const iviti_dyadic inverse =
-            divide_factor((iviti_dyadic){ 1 << 30, 14 }, (uint32_t)variance[r]);
+        const uint32_t root = n->kind == IVITI_NORM_L1
+                                  ? iviti_l1_root(rows[r].x, n->width, s[r].sum)
+                                  : (uint32_t)variance[r];
+        const iviti_dyadic inverse = divide_factor((iviti_dyadic){ 1 << 30, 14 }, root);
         const int spare = inverse.shift < 33 ? 33 - inverse.shift : 0;
         rows[r].slope = (int32_t)((uint32_t)n->width << spare);
         rows[r].offset = (int32_t)((uint32_t)s[r].sum << spare);
@@ -274,19 +276,11 @@ static void normalise_rows(const iviti_norm *n, const int16_t *x, size_t x_strid
 void iviti_norm_s8_avx2(const iviti_norm *n, const int16_t *x, size_t x_stride, const uint32_t *map,
                         size_t rows, uint8_t *y, size_t y_stride)
 {
-    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
-        iviti_norm_s8_ref(n, x, x_stride, map, rows, y, y_stride);
-        return;
-    }
     normalise_rows(n, x, x_stride, map, rows, (output){ .s8 = y }, y_stride);
 }
 
 void iviti_norm_s16_avx2(const iviti_norm *n, const int16_t *x, size_t x_stride,
                          const uint32_t *map, size_t rows, int16_t *y, size_t y_stride)
 {
-    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
-        iviti_norm_s16_ref(n, x, x_stride, map, rows, y, y_stride);
-        return;
-    }
     normalise_rows(n, x, x_stride, map, rows, (output){ .s16 = y }, y_stride);
 }

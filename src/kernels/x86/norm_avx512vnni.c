@@ -6,7 +6,7 @@
  * affine part.
  */
 #include "kernels/prototypes.h"
-#include "kernels/ref/ref.h"
+#include "kernels/ref/comparison.h"
 #include "kernels/x86/requantize_avx512vnni.h"
 
 #define ROWS  16  /* of a batch: two vectors of 64 bits */
@@ -81,7 +81,7 @@ typedef struct row {
     factor_512 factor; /* exact form */
 } row;
 
-/* n = R(C * x - sum; 2^16 / root). The value before scaling has at most 8 bits more than the root,
+/* Also L1's, whose root is another: n = R(C * x - sum; 2^16 / root). The value before scaling has at most 8 bits more than the root,
  * and c is 14 + the root's length: what c is short of 33 is so many bits that the value has to
  * spare. */
 static void make_exact_rows(const iviti_norm *n, row *rows, size_t count)
@@ -95,8 +95,10 @@ static void make_exact_rows(const iviti_norm *n, row *rows, size_t count)
     }
     square_roots(variance);
     for (size_t r = 0; r < count; r++) {
-        const iviti_dyadic inverse =
-            divide_factor((iviti_dyadic){ 1 << 30, 14 }, (uint32_t)variance[r]);
+        const uint32_t root = n->kind == IVITI_NORM_L1
+                                  ? iviti_l1_root(rows[r].x, n->width, s[r].sum)
+                                  : (uint32_t)variance[r];
+        const iviti_dyadic inverse = divide_factor((iviti_dyadic){ 1 << 30, 14 }, root);
         const int spare = inverse.shift < 33 ? 33 - inverse.shift : 0;
         rows[r].slope = (int32_t)((uint32_t)n->width << spare);
         rows[r].offset = (int32_t)((uint32_t)s[r].sum << spare);
@@ -345,19 +347,11 @@ static void normalise_rows(const iviti_norm *n, const int16_t *x, size_t x_strid
 void iviti_norm_s8_avx512vnni(const iviti_norm *n, const int16_t *x, size_t x_stride,
                               const uint32_t *map, size_t rows, uint8_t *y, size_t y_stride)
 {
-    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
-        iviti_norm_s8_ref(n, x, x_stride, map, rows, y, y_stride);
-        return;
-    }
     normalise_rows(n, x, x_stride, map, rows, (output){ .s8 = y }, y_stride);
 }
 
 void iviti_norm_s16_avx512vnni(const iviti_norm *n, const int16_t *x, size_t x_stride,
                                const uint32_t *map, size_t rows, int16_t *y, size_t y_stride)
 {
-    if (n->kind == IVITI_NORM_L1) { /* for comparison only */
-        iviti_norm_s16_ref(n, x, x_stride, map, rows, y, y_stride);
-        return;
-    }
     normalise_rows(n, x, x_stride, map, rows, (output){ .s16 = y }, y_stride);
 }
