@@ -19,7 +19,7 @@ arm='f(n?m(add|sub)|n?mul|add|addp|sub|mla|mls|mulx|div|sqrt|abd|abs|neg|max|min
 dotted='v(add|sub|n?mul|div|n?ml[as]|fn?m[as]|sqrt|cmpe?|cvt[a-z]?|neg|abs|max|min|rint[a-z])(eq|ne|..)?\.(f[0-9]+|[su][0-9]+\.f[0-9]+|f[0-9]+\.[su][0-9]+)'
 dotted="$dotted"'|f(n?m(add|sub)|add|sub|mul|div|sqrt|min|max|eq|l[te]|class|cvt)\.[a-z0-9.]+'
 # System z: the binary formats of 32, 64 and 128 bits (e, d, x), and conversions.
-systemz='((a|s|m|me|md|mx|d|c|k|sq|ma|ms|maa|tc|fi|l[cnpt])[edx]|mee|mae|mse)br?a?|c[edx]l?[fg]br?a?|c[fg]l?|cl?[fg][edx]br?a?|l[dx][ed]br?|l[ed][dx]bra?'
+systemz='((a|s|m|me|md|mx|d|c|k|sq|ma|ms|maa|tc|fi|l[cnpt])[edx]|mee|mae|mse)br?a?|c[edx]l?[fg]br?a?|cl?[fg][edx]br?a?|l[dx][ed]br?|l[ed][dx]bra?'
 # Functions of the compiler, as relocations name them: __aeabi_dmul, __muldf3, __floatsisf.
 calls='__aeabi_([cdf][a-z0-9]*|u?[il]2[df]|h2f[a-z_]*)|__((add|sub|mul|div|neg)[sdtx]f[23]|pow[sdtx]fi[0-9]|(float|floatun)[sdt]i[sdtx]f|fix(uns)?[sdtx]f[sdt]i|(extend|trunc)[hsdtx]f[hsdtx]f2|(eq|ne|lt|le|gt|ge|cmp|unord)[sdtx]f2)'
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "iviti/iviti.h"
+#include "logits_picture.h"
 
 typedef struct options {
     iviti_isa isa;
@@ -18,32 +18,6 @@ typedef struct options {
 } options;
 
 #define MAX_BATCH 64
-
-/* FNV-1a over the logits, lowest byte first. */
-static uint64_t hash_logits(const int32_t *logits, size_t count)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < count; i++)
-        for (int b = 0; b < 32; b += 8)
-            hash = (hash ^ ((uint32_t)logits[i] >> b & 0xFF)) * 0x100000001b3u;
-    return hash;
-}
-
-/* Pictures of several sizes, so that some are enlarged and some reduced: waves of colour, and noise
- * that grows from one picture to the next. */
-static void paint(unsigned number, uint8_t *pixels, uint32_t width, uint32_t height)
-{
-    uint32_t state = number * 2654435761u + 1;
-    for (uint32_t y = 0; y < height; y++)
-        for (uint32_t x = 0; x < width; x++)
-            for (uint32_t c = 0; c < 3; c++) {
-                const uint32_t wave = x * (number + c + 1) * 7 + y * (2 * c + 3) * 5;
-                const uint32_t smooth = wave & 256 ? 255 - (wave & 255) : wave & 255;
-                state = state * 1664525u + 1013904223u;
-                const uint32_t noise = (state >> 24) * (number % 4);
-                *pixels++ = (uint8_t)((smooth * 4 + noise) / (4 + number % 4));
-            }
-}
 
 static const char *base_name(const char *path)
 {
@@ -60,11 +34,8 @@ static void complain(void *user, iviti_status status, const char *message)
 /* Picture n, whose pixels are the caller's; they are NULL where there is no memory. */
 static iviti_image make_picture(unsigned n)
 {
-    const uint32_t width = 29 + 83 * n % 300, height = 31 + 131 * n % 290;
-    uint8_t *pixels = malloc((size_t)width * height * 3);
-    if (pixels)
-        paint(n, pixels, width, height);
-    return (iviti_image){ pixels, width, height, (ptrdiff_t)width * 3 };
+    uint8_t *pixels = malloc(picture_bytes(n));
+    return pixels ? paint(n, pixels) : (iviti_image){ NULL, 0, 0, 0 };
 }
 
 static iviti_status run_pictures(iviti_session *session, const char *path, const options *o,

@@ -1,0 +1,32 @@
+#!/bin/sh
+# coverage.sh BUILD [PERCENT-OF-LINES PERCENT-OF-BRANCHES]: how much of the readers and of the model's checks
+# the tests reach, a line for each file and the sum; status 1 below 95 % of the lines or 85 % of the branches
+# (or of what is given). Debian: packages gcovr and gcc. BUILD is configured here if it is none yet.
+set -eu
+if [ $# -lt 1 ]; then
+    echo "usage: coverage.sh BUILD [PERCENT-OF-LINES PERCENT-OF-BRANCHES]" >&2
+    exit 2
+fi
+root=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$1"
+build=$(cd "$1" && pwd)
+
+if [ ! -f "$build/CMakeCache.txt" ]; then
+    cmake -S "$root" -B "$build" -G Ninja -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Debug \
+        -DCMAKE_C_FLAGS="--coverage -O1" -DIVITI_BUILD_SHARED=OFF -DIVITI_INSTALL=OFF >/dev/null
+fi
+cmake --build "$build" >"$build/coverage-build.log" || {
+    cat "$build/coverage-build.log" >&2
+    exit 1
+}
+find "$build" -name '*.gcda' -delete
+ctest --test-dir "$build" -R 'test_(checked|format|model|checkpoint|session|failures|statuses)|fuzz_(seeds|model|safe|torch|npz|pickle|legacy)' \
+    --output-on-failure >"$build/coverage-tests.log" || {
+    cat "$build/coverage-tests.log" >&2
+    exit 1
+}
+gcovr --root "$root" --object-directory "$build" --filter "$root/src/model/" --filter "$root/src/base/" \
+    --filter "$root/tools/checkpoint/" --exclude "$root/src/base/cpu.c" --exclude "$root/src/base/threads.c" \
+    --txt "$build/coverage.txt" --fail-under-line "${2:-95}" --fail-under-branch "${3:-85}" \
+    --txt-metric line --print-summary "$build" | grep -v '^functions'
+echo "files: $build/coverage.txt"
