@@ -226,6 +226,35 @@ static void test_exponentials(void **state)
     fixture_free(&f);
 }
 
+/* Shiftmax: tokens times scale up to 2^24, for that bounds its sums where their cap binds. */
+static void test_shiftmax_scale(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t width, height; /* of patches; one prefix token */
+        int32_t most;
+    } cases[] = { { 22, 23, 32768 }, { 32, 16, 32704 }, { 63, 65, 4096 }, { 32, 32, 16368 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            iviti_geometry g = edit_geometry(FIXTURE_VIT_SHIFT);
+            char text[200];
+            g.patch = 2;
+            g.image_width = 2 * cases[i].width;
+            g.image_height = 2 * cases[i].height;
+            g.preprocess.resize = 1024;
+            g.stage[0] = (iviti_stage){ .depth = 1, .dim = 8, .heads = 1, .hidden = 8 };
+            assert_null(iviti_geometry_complete(&g, text, sizeof text));
+            assert_true(cases[i].most == 32768 ||
+                        (int64_t)iviti_stage_tokens(&g, 0) * (cases[i].most + 1) > 1 << 24);
+            model_fixture f = fixture_build(&g, 2);
+            uint8_t *const scale = f.image + edit_tensor(&f, &g, "block.0.attention.scale");
+            put_s32(scale, &cases[i].most, 1);
+            edit_expect(&f, IVITI_OK, "");
+            put_s32(scale, (int32_t[]){ cases[i].most + 1 }, 1);
+            edit_expect(&f, RANGE, "block.0.attention.scale");
+            fixture_free(&f);
+        }
+}
+
 /* The accumulator of one output may reach 2^31 - 2, and no more. */
 static void test_accumulators(void **state)
 {
@@ -416,6 +445,7 @@ static void test_networks_beyond_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shiftmax_scale),
         cmocka_unit_test(test_value_ranges),     cmocka_unit_test(test_epsilon),
         cmocka_unit_test(test_exp_table),
         cmocka_unit_test(test_sulq),

@@ -3,8 +3,9 @@
  * stb_image, compiled here and nowhere else, with everything off that these tools do not need.
  *
  * Its allocations are counted against a budget, because a few kilobytes of deflated zeros can ask
- * for gigabytes; what it frees is not credited, which keeps the count simple. The budget belongs to
- * the thread, so that pictures may be decoded side by side.
+ * for gigabytes; what it frees is not credited, which keeps the count simple. Its blocks are noted,
+ * because on some of its failures it forgets to free what it has. Budget and notes belong to the
+ * thread, so that pictures may be decoded side by side.
  */
 #include "picture/stb_decode.h"
 
@@ -17,6 +18,19 @@
 
 static _Thread_local uint64_t budget;
 static _Thread_local bool over_budget, out_of_memory;
+
+#define MOST_BLOCKS 64 /* that the decoder holds at a time; it asks for about twenty */
+
+static _Thread_local void *blocks[MOST_BLOCKS]; /* NULL: free */
+
+/* Where the block is noted, or a free place for NULL; NULL where there is none. */
+static void **note_of(const void *block)
+{
+    for (size_t i = 0; i < MOST_BLOCKS; i++)
+        if (blocks[i] == block)
+            return &blocks[i];
+    return NULL;
+}
 
 static bool spend(size_t bytes)
 {
@@ -31,24 +45,46 @@ static bool spend(size_t bytes)
 /* Zeros, because tables and coefficients that a file leaves out are used as they are. */
 static void *budget_allocate(size_t bytes)
 {
-    void *const memory = spend(bytes) ? calloc(bytes ? bytes : 1, 1) : NULL;
+    void **const note = note_of(NULL);
+    void *const memory = note && spend(bytes) ? calloc(bytes ? bytes : 1, 1) : NULL;
     out_of_memory |= !memory;
+    if (memory)
+        *note = memory;
     return memory;
 }
 
 static void *budget_resize(void *memory, size_t old, size_t bytes)
 {
     const size_t more = bytes > old ? bytes - old : 0;
-    uint8_t *const moved = spend(more) ? realloc(memory, bytes) : NULL;
+    void **const note = note_of(memory);
+    uint8_t *const moved = note && spend(more) ? realloc(memory, bytes) : NULL;
     out_of_memory |= !moved;
-    if (moved && more > 0)
+    if (!moved)
+        return NULL;
+    *note = moved;
+    if (more > 0)
         memset(moved + old, 0, more);
     return moved;
 }
 
+static void budget_release(void *memory)
+{
+    void **const note = memory ? note_of(memory) : NULL;
+    if (note)
+        *note = NULL;
+    free(memory);
+}
+
+/* What the decoder has left behind. */
+static void release_all(void)
+{
+    for (size_t i = 0; i < MOST_BLOCKS; i++)
+        budget_release(blocks[i]);
+}
+
 #define STBI_MALLOC(bytes)                     budget_allocate(bytes)
 #define STBI_REALLOC_SIZED(memory, old, bytes) budget_resize(memory, old, bytes)
-#define STBI_FREE(memory)                      free(memory)
+#define STBI_FREE(memory)                      budget_release(memory)
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_NO_STDIO
@@ -87,6 +123,9 @@ uint8_t *stb_decode(const uint8_t *data, size_t size, uint32_t width, uint32_t h
     over_budget = out_of_memory = false;
     stbi_uc *const pixels =
         stbi_load_from_memory(data, (int)size, &decoded_width, &decoded_height, &channels, 3);
+    if (pixels)
+        *note_of(pixels) = NULL; /* the caller's */
+    release_all();
     if (!pixels) {
         *reason = over_budget     ? "it holds more data than its size allows"
                   : out_of_memory ? "there is not enough memory"
