@@ -6,7 +6,8 @@
 #   BUILD   a folder; configured here for clang's libFuzzer with AddressSanitizer and UBSan if it is none yet
 #
 # Corpora grow in BUILD/fuzz/NAME/corpus and are used again; they begin with the seeds that make_seeds makes
-# and with tests/fuzz/corpus. Environment: FUZZ_OPTIONS, more options for libFuzzer.
+# and with tests/fuzz/corpus. Environment: FUZZ_OPTIONS, more options for libFuzzer;
+# NO_BUILD, not empty: the harnesses are built.
 set -eu
 if [ $# -lt 2 ]; then
     echo "usage: run.sh BUILD SECONDS [NAME...]" >&2
@@ -32,11 +33,13 @@ targets=make_seeds
 for name; do
     targets="$targets fuzz_$name"
 done
-# shellcheck disable=SC2086
-cmake --build "$build" --target $targets >"$build/fuzz-build.log" || {
-    cat "$build/fuzz-build.log" >&2
-    exit 1
-}
+if [ -z "${NO_BUILD:-}" ]; then
+    # shellcheck disable=SC2086
+    cmake --build "$build" --target $targets >"$build/fuzz-build.log" || {
+        cat "$build/fuzz-build.log" >&2
+        exit 1
+    }
+fi
 "$build/tests/fuzz/make_seeds" "$build/fuzz-seeds"
 
 # Seconds of CPU that the children of this shell have used, to $used. (In a subshell there would be none.)

@@ -14,8 +14,6 @@ code code_new(arena *memory, size_t width)
 {
     code c = { width, 8, ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width),
                ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width) };
-    if (memory->failed) /* all or none: `scale` tells */
-        c.scale = c.offset = c.mean = c.square = NULL;
     for (size_t i = 0; i < width && c.scale; i++)
         c.scale[i] = 1;
     return c;
