@@ -118,6 +118,13 @@ static void print_json(const evaluation *e, bool compared)
         json_put_fixed(&j, "agreement", e->agreement, 2);
         json_put_fixed(&j, "cosine", e->cosine, 6);
         json_put_real(&j, "relative_mse", e->relative_mse, 6);
+        if (e->prune_stages > 0) {
+            json_put_array(&j, "kept_overlap");
+            for (uint32_t k = 0; k < e->prune_stages; k++) {
+                json_put_fixed(&j, NULL, e->overlap[k], 2);
+            }
+            json_put_end(&j);
+        }
     }
     json_put_fixed(&j, "ms_per_image", e->ms_per_image, 3);
     json_put_end(&j);
@@ -144,6 +151,10 @@ static void print_people(const evaluation *e, bool compared)
         printf("  cosine    %9.5f   between the logits\n", e->cosine);
         printf("  error     %9.5f   mean squared difference / mean squared float logit\n",
                e->relative_mse);
+        for (uint32_t k = 0; k < e->prune_stages; k++) {
+            printf("  kept %-4u %7.2f %%   of the patches after stage %u are those of the float network\n",
+                   (unsigned)k + 1, e->overlap[k], (unsigned)k + 1);
+        }
     }
 }
 

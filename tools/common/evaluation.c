@@ -23,6 +23,7 @@ typedef struct pool {
     evaluation_picture *results; /* each written by the one worker that took it */
     double logits_scale;
     uint32_t classes;
+    uint32_t prune_stages; /* that both networks have */
     pthread_mutex_t lock;
     size_t next;
     size_t done;
@@ -36,6 +37,7 @@ typedef struct worker {
     pthread_t thread;
     iviti_session *session;
     float *reference_logits;
+    uint32_t *reference_kept;
 } worker;
 
 /* ---- one picture
@@ -88,6 +90,42 @@ static void compare(const pool *p, const int32_t *logits, const float *wanted, u
     out->reference_rank = rank_of_float(wanted, p->classes, label);
 }
 
+/* Numbers that both ascending lists have. */
+static size_t count_common(const uint32_t *a, size_t a_count, const uint32_t *b, size_t b_count)
+{
+    size_t common = 0;
+
+    for (size_t i = 0, k = 0; i < a_count && k < b_count;) {
+        common += a[i] == b[k];
+        if (a[i] < b[k]) {
+            i++;
+        } else if (a[i] > b[k]) {
+            k++;
+        } else {
+            i++;
+            k++;
+        }
+    }
+    return common;
+}
+
+static void compare_kept(const worker *w, evaluation_picture *out)
+{
+    const iviti_prune *const prune =
+        w->pool->prune_stages > 0 ? &w->pool->task->reference->geometry.prune : NULL;
+    const uint32_t *wanted = w->reference_kept;
+
+    for (uint32_t stage = 0; stage < w->pool->prune_stages; stage++) {
+        size_t count = 0;
+        const uint32_t *const kept = iviti_session_kept(w->session, stage, &count);
+        if (kept != NULL && count > 0) {
+            const size_t common = count_common(kept, count, wanted, prune->kept[stage]);
+            out->overlap[stage] = (float)common / (float)count;
+        }
+        wanted += prune->kept[stage];
+    }
+}
+
 static bool evaluate_picture(worker *w, size_t index, report *r)
 {
     pool *const p = w->pool;
@@ -114,11 +152,12 @@ static bool evaluate_picture(worker *w, size_t index, report *r)
     out->rank = rank_of(logits, p->classes, item->label);
     if (p->task->reference != NULL) {
         /* The float network sees the very pixels that the integer network saw. */
-        if (!network_forward(p->task->reference, iviti_session_pixels(w->session), 1, 1,
-                             w->reference_logits, r)) {
+        if (!network_forward_kept(p->task->reference, iviti_session_pixels(w->session), 1, 1,
+                                  w->reference_logits, w->reference_kept, r)) {
             return false;
         }
         compare(p, logits, w->reference_logits, item->label, out);
+        compare_kept(w, out);
     }
     return true;
 }
@@ -153,6 +192,7 @@ static void close_worker(worker *w)
 {
     iviti_session_free(w->session);
     free(w->reference_logits);
+    free(w->reference_kept);
 }
 
 static bool open_worker(worker *w, pool *p, report *r)
@@ -163,8 +203,10 @@ static bool open_worker(worker *w, pool *p, report *r)
         return false;
     }
     if (p->task->reference != NULL) {
+        const size_t kept = network_kept_numbers(p->task->reference);
         w->reference_logits = malloc(p->classes * sizeof(*w->reference_logits));
-        if (w->reference_logits == NULL) {
+        w->reference_kept = malloc((kept + 1) * sizeof(*w->reference_kept));
+        if (w->reference_logits == NULL || w->reference_kept == NULL) {
             close_worker(w);
             return report_fail(r, "no memory for %u logits", (unsigned)p->classes);
         }
@@ -231,6 +273,17 @@ void evaluation_add_up(const evaluation_picture *results, size_t count, evaluati
     out->relative_mse = energy > 0 ? difference / energy : 0;
 }
 
+static void add_overlaps(const evaluation_picture *results, size_t count, uint32_t stages,
+                         evaluation *out)
+{
+    out->prune_stages = stages;
+    for (uint32_t k = 0; k < stages; k++) {
+        for (size_t i = 0; i < count; i++) {
+            out->overlap[k] += 100 * (double)results[i].overlap[k] / (double)count;
+        }
+    }
+}
+
 bool evaluate(const evaluation_task *task, evaluation *out, report *r)
 {
     const size_t count = task->pictures->count;
@@ -243,6 +296,9 @@ bool evaluate(const evaluation_task *task, evaluation *out, report *r)
 
     iviti_model_describe(task->model, &info);
     p.classes = info.classes;
+    if (task->reference != NULL && task->reference->geometry.prune.stages == info.prune_stages) {
+        p.prune_stages = info.prune_stages;
+    }
     p.logits_scale = ldexp((double)info.logits_multiplier, -(int)info.logits_shift);
     p.results = calloc(count, sizeof(*p.results));
     if (p.results == NULL) {
@@ -264,6 +320,7 @@ bool evaluate(const evaluation_task *task, evaluation *out, report *r)
         return false;
     }
     evaluation_add_up(p.results, count, out);
+    add_overlaps(p.results, count, p.prune_stages, out);
     out->picture = p.results;
     return true;
 }

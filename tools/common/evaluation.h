@@ -31,6 +31,8 @@ typedef struct evaluation_picture {
     double cosine;     /* between the two vectors of logits */
     double difference; /* sum of squared differences of the logits */
     double energy;     /* sum of squared reference logits */
+    float overlap[IVITI_MAX_BLOCKS]; /* share of the patches kept at each stage of pruning that the
+                                        float network keeps as well */
     double seconds;    /* resize and network, without decoding */
 } evaluation_picture;
 
@@ -44,6 +46,8 @@ typedef struct evaluation {
     double cosine;       /* mean over the pictures */
     double relative_mse; /* mean squared difference / mean squared reference logit */
     double ms_per_image;
+    uint32_t prune_stages; /* where both keep some of their tokens; else 0 */
+    double overlap[IVITI_MAX_BLOCKS]; /* in percent, mean over the pictures */
     evaluation_picture *picture; /* (pictures), in the order of the task's */
 } evaluation;
 
