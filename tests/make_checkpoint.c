@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint/checkpoint.h"
 #include "common/options.h"
 
 #define MAX_STAGES  4
@@ -25,6 +26,8 @@ enum { STEM_NONE, STEM_LVVIT, STEM_TORCHVISION };
 typedef struct settings {
     common_options common;
     const char *output;
+    const char *from;
+    uint32_t predictors;
     int preset;
     int family, stem;
     uint32_t image, patch, dim, window, mlp_ratio, classes, seed;
@@ -187,6 +190,18 @@ static const option_spec OPTIONS[] = {
       .minimum = 2,
       .maximum = 65536,
       .help = "Classes (default: 1000)." },
+    { .name = "predictors",
+      .kind = OPTION_NUMBER,
+      FIELD(predictors),
+      .value = "N",
+      .minimum = 1,
+      .maximum = 64,
+      .help = "ViT: DynamicViT's predictors of so many stages besides (default: none)." },
+    { .name = "from",
+      .kind = OPTION_TEXT,
+      FIELD(from),
+      .value = "FILE",
+      .help = "A checkpoint of the same naming and shape: the tensors that it has are taken over." },
     { .name = "seed",
       .kind = OPTION_NUMBER,
       FIELD(seed),
@@ -226,7 +241,21 @@ typedef struct writer {
     uint64_t state;      /* of the random numbers */
     uint64_t offset;     /* of the tensor in the data section */
     uint64_t characters; /* of the header */
+    const checkpoint *from; /* whose tensors come before random ones; may be NULL */
+    const char *odd;        /* one of them that has another shape, or no memory */
 } writer;
+
+/* The values of a tensor that is taken over, to be freed; NULL where they are to be random. */
+static float *take_over(writer *w, const char *name, uint64_t count)
+{
+    const checkpoint_tensor *given = w->from ? checkpoint_find(w->from, name) : NULL;
+    float *values = given && given->count == count ? malloc((size_t)count * sizeof *values) : NULL;
+    if (values)
+        checkpoint_to_float(given, values);
+    else if (given)
+        w->odd = given->name;
+    return values;
+}
 
 static void header_text(writer *w, const char *format, ...)
 {
@@ -251,11 +280,13 @@ static void tensor(writer *w, const char *name, const uint32_t shape[4], double 
         header_text(w, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", w->offset,
                     w->offset + 4 * count);
     }
+    float *const taken = w->values ? take_over(w, name, count) : NULL;
+    const float *at = taken;
     while (w->values && count > 0) {
         uint8_t bytes[4 * CHUNK];
         const size_t chunk = count < CHUNK ? (size_t)count : CHUNK;
         for (size_t i = 0; i < chunk; i++) {
-            const float value = (float)(mean + spread * noise(&w->state));
+            const float value = taken ? *at++ : (float)(mean + spread * noise(&w->state));
             uint32_t bits;
             memcpy(&bits, &value, sizeof bits);
             for (unsigned b = 0; b < 4; b++)
@@ -420,6 +451,22 @@ static void block_name(const settings *s, uint32_t stage, uint32_t i, char name[
         snprintf(name, NAME_BYTES, "blocks.%" PRIu32, i);
 }
 
+/* Of a size that tells tokens apart. */
+static void predictor(writer *w, uint32_t stage, uint32_t dim)
+{
+    char name[NAME_BYTES];
+    snprintf(name, sizeof name, "score_predictor.%" PRIu32 ".in_conv.0", stage);
+    norm(w, name, dim);
+    snprintf(name, sizeof name, "score_predictor.%" PRIu32 ".in_conv.1", stage);
+    linear(w, name, dim, dim, 1.5, true);
+    snprintf(name, sizeof name, "score_predictor.%" PRIu32 ".out_conv.0", stage);
+    linear(w, name, dim, dim / 2, 2, true);
+    snprintf(name, sizeof name, "score_predictor.%" PRIu32 ".out_conv.2", stage);
+    linear(w, name, dim / 2, dim / 4, 2, true);
+    snprintf(name, sizeof name, "score_predictor.%" PRIu32 ".out_conv.4", stage);
+    linear(w, name, dim / 4, 2, 2, true);
+}
+
 static void network(writer *w, const settings *s)
 {
     const bool torchvision = s->stem == STEM_TORCHVISION;
@@ -440,6 +487,8 @@ static void network(writer *w, const settings *s)
             block(w, s, name, dim, s->heads.item[stage]);
         }
     }
+    for (uint32_t k = 0; k < s->predictors; k++)
+        predictor(w, k, dim);
     norm(w, torchvision ? "encoder.ln" : "norm", dim);
     linear(w,
            s->family == FAMILY_SWIN ? "head.fc"
@@ -452,9 +501,14 @@ static void network(writer *w, const settings *s)
 
 static bool write_checkpoint(const settings *s, report *r)
 {
-    writer w = { .file = fopen(s->output, "wb"), .state = s->seed };
-    if (!w.file)
+    checkpoint *from = NULL;
+    if (s->from && !checkpoint_open(s->from, &from, r))
+        return false;
+    writer w = { .file = fopen(s->output, "wb"), .state = s->seed, .from = from };
+    if (!w.file) {
+        checkpoint_close(from);
         return report_fail(r, "%s: cannot be created: %s", s->output, strerror(errno));
+    }
 
     uint8_t length[8] = { 0 }; /* of the header, known when it is written */
     fwrite(length, 1, sizeof length, w.file);
@@ -472,6 +526,12 @@ static bool write_checkpoint(const settings *s, report *r)
     written = fwrite(length, 1, sizeof length, w.file) == sizeof length && written;
     written = !ferror(w.file) && written;
     written = fclose(w.file) == 0 && written;
+    if (w.odd) {
+        report_fail(r, "%s: tensor %s has another size here", s->from, w.odd);
+        checkpoint_close(from);
+        return false;
+    }
+    checkpoint_close(from);
     return written || report_fail(r, "%s: cannot be written: %s", s->output, strerror(errno));
 }
 
@@ -518,6 +578,11 @@ static int check(const option_program *program, const settings *s)
     if (s->stem != STEM_NONE && (s->family != FAMILY_VIT || s->patch % stride != 0))
         return options_wrong(program, "a stem needs a ViT with patches of a multiple of %u",
                              (unsigned)stride);
+    if (s->predictors > 0 && (s->family != FAMILY_VIT || s->stem == STEM_TORCHVISION ||
+                              s->predictors > s->depth.item[0] || s->dim % 4 != 0))
+        return options_wrong(program, "%u predictors need a ViT of as many blocks, of a width that is a "
+                                      "multiple of 4, in timm's naming",
+                             (unsigned)s->predictors);
     const uint32_t unit =
         s->family == FAMILY_SWIN ? (s->patch * s->window) << (stages - 1) : s->patch;
     if (s->image % unit != 0)
