@@ -9,8 +9,6 @@
 #include "graph/prune.h"
 #include "kernels/requantize.h"
 
-#define LENGTH 127 /* of a key, whatever it was */
-
 uint32_t iviti_log2(uint32_t value)
 {
     uint32_t whole = 0;
@@ -29,45 +27,39 @@ uint32_t iviti_log2(uint32_t value)
     return result;
 }
 
-/* What brings a row of s16 to the length 127. */
-static iviti_dyadic shrink(const int16_t *x, size_t count)
+/* 2^20 / length of a mean key (NUMERICS.md, Fewer tokens). */
+static uint32_t inverse_length(const uint8_t *x, size_t count)
 {
-    uint64_t squares = 0;
+    uint32_t squares = 0;
     for (size_t c = 0; c < count; c++)
-        squares += (uint64_t)((int64_t)x[c] * x[c]);
-    const uint32_t length = iviti_isqrt(squares);
-    return iviti_reciprocal(length ? length : 1, (iviti_dyadic){ LENGTH << 24, 24 });
+        squares += (uint32_t)((x[c] - 128) * (x[c] - 128));
+    const uint32_t length = iviti_isqrt((uint64_t)squares << 8);
+    return length ? (UINT32_C(1) << 24) / length : 0;
 }
 
-/* A token's key to its place: a row of A, or a column of B. */
-static void place(const iviti_alike *k, size_t picture, size_t token, const int16_t *x, size_t count)
+/* The mean key of a token of B to its column. */
+static void place(const iviti_alike *k, size_t picture, size_t number, const uint8_t *x, size_t count)
 {
-    const iviti_dyadic f = shrink(x, count);
-    const size_t number = token / 2;
-
-    if (iviti_in_a(token)) {
-        uint8_t *row = k->a + (picture * k->a_tokens + number) * k->stride;
-        for (size_t c = 0; c < count; c++)
-            row[c] = (uint8_t)(iviti_requantize_s8(x[c], f) + 128);
-    } else {
-        int8_t *panels = k->b + picture * k->panel_bytes;
-        int32_t sum = 0;
-        for (size_t c = 0; c < count; c++) {
-            const int8_t value = iviti_requantize_s8(x[c], f);
-            panels[iviti_panel_offset(number, c, count)] = value;
-            sum += value;
+    int8_t *panel = k->b + picture * k->panel_bytes + iviti_panel_offset(number, 0, count);
+    int32_t sum = 0;
+    for (size_t c = 0; c < count; c += IVITI_GROUP, panel += IVITI_PANEL * IVITI_GROUP)
+        for (size_t j = 0; j < IVITI_GROUP; j++) {
+            panel[j] = (int8_t)(x[c + j] - 128);
+            sum += panel[j];
         }
-        k->b_bias[picture * k->b_tokens + number] = -128 * sum;
-    }
+    k->b_bias[picture * k->b_tokens + number] = -128 * sum;
 }
 
-/* The most alike of B, from `from` on, ties to the lower number. */
-static size_t best_of(const int32_t *score, size_t from, size_t count)
+/* The most alike of B, from `from` on, ties to the lower number. product: of one of A with all of B. */
+static size_t best_of(const int32_t *product, const uint32_t *inverse, size_t from, size_t count)
 {
     size_t best = from;
-    for (size_t i = from + 1; i < count; i++)
-        if (score[i] > score[best])
-            best = i;
+    int64_t most = (int64_t)product[from] * inverse[2 * from + 1];
+    for (size_t i = from + 1; i < count; i++) {
+        const int64_t cosine = (int64_t)product[i] * inverse[2 * i + 1];
+        best = cosine > most ? i : best;
+        most = cosine > most ? cosine : most;
+    }
     return best;
 }
 
@@ -76,21 +68,25 @@ static void look(iviti_session *s, const iviti_dense *b, const iviti_tokens *t, 
                  iviti_rows rows, unsigned thread)
 {
     const iviti_alike *k = &s->buffers.alike;
-    const size_t prefix = s->model->geometry.prefix_tokens;
+    const size_t prefix = s->model->geometry.prefix_tokens, row = picture * t->window;
     const size_t begin = (rows.first + 1) / 2, end = (rows.first + rows.count + 1) / 2;
-    int32_t *score = (int32_t *)(void *)(s->buffers.scratch + thread * s->buffers.scratch_bytes);
-    uint32_t *rating = s->buffers.rating + picture * t->window;
+    int32_t *product = (int32_t *)(void *)(s->buffers.scratch + thread * s->buffers.scratch_bytes);
+    const uint32_t *inverse = k->inverse + row;
     uint16_t *partner = k->partner + picture * k->a_tokens;
     size_t count = 0;
 
     for (size_t a = begin > 0 ? begin : 1; a < end; a += count) {
         count = end - a < IVITI_ATTENTION_ROWS ? end - a : IVITI_ATTENTION_ROWS;
-        s->kernels.dense_s32(b, k->a + (picture * k->a_tokens + a) * k->stride, k->stride, count,
-                             score, b->out);
+        s->kernels.dense_s32(b, k->mean + (row + 2 * a) * k->stride, 2 * k->stride, count, product,
+                             b->out);
         for (size_t i = 0; i < count; i++) {
-            const size_t best = best_of(score + i * b->out, prefix / 2, b->out);
+            const int32_t *own = product + i * b->out;
+            const size_t best = best_of(own, inverse, prefix / 2, b->out);
+            const int64_t cosine =
+                (int64_t)own[best] * inverse[2 * best + 1] * inverse[2 * (a + i)];
             partner[a + i] = (uint16_t)best;
-            rating[2 * (a + i)] = (uint32_t)score[i * b->out + best] ^ UINT32_C(0x80000000);
+            s->buffers.rating[row + 2 * (a + i)] =
+                (uint32_t)iviti_shift_right(cosine, 10) ^ UINT32_C(0x80000000);
         }
     }
 }
@@ -104,10 +100,14 @@ void iviti_match(iviti_session *s, uint32_t stage, const iviti_tokens *t, iviti_
     const size_t end = rows.first + rows.count;
 
     if (rows.count)
-        s->kernels.dense_s16(key, s->buffers.normed + rows.first * stride, stride, rows.count,
-                             k->mean + rows.first * k->stride, k->stride);
-    for (size_t row = rows.first; row < end; row++)
-        place(k, row / t->window, row % t->window, k->mean + row * k->stride, key->out);
+        s->kernels.dense_s8(key, s->buffers.normed + rows.first * stride, stride, rows.count,
+                            k->mean + rows.first * k->stride, k->stride);
+    for (size_t row = rows.first; row < end; row++) {
+        const uint8_t *x = k->mean + row * k->stride;
+        k->inverse[row] = inverse_length(x, key->out);
+        if (!iviti_in_a(row % t->window))
+            place(k, row / t->window, row % t->window / 2, x, key->out);
+    }
     iviti_pool_barrier(&s->pool);
     for (size_t picture = rows.first / t->window; picture * t->window < end; picture++) {
         const iviti_dense b = { .in = key->out,

@@ -137,7 +137,7 @@ static void plan_alike(plan *p, const iviti_geometry *g, size_t batch, iviti_ali
     k->b_tokens = (tokens / 2 + IVITI_PANEL - 1) / IVITI_PANEL * IVITI_PANEL;
     k->panel_bytes = iviti_panel_bytes(k->b_tokens, head_dim);
     k->mean = take(p, batch * tokens * k->stride * sizeof *k->mean);
-    k->a = take(p, batch * k->a_tokens * k->stride);
+    k->inverse = take(p, batch * tokens * sizeof *k->inverse);
     k->b = take(p, batch * k->panel_bytes);
     k->b_bias = take(p, batch * k->b_tokens * sizeof *k->b_bias);
     k->multiplier = take(p, k->b_tokens * sizeof *k->multiplier);

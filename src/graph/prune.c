@@ -13,10 +13,11 @@
 
 /* A thread's notes on one picture: which tokens are left, by their old numbers. */
 typedef struct choice {
-    uint64_t *keys;  /* (tokens) rating, then the lower number first: no two are the same */
-    uint64_t least;  /* what must be reached to be kept, or to be merged */
-    uint32_t *list;  /* (tokens) */
-    int64_t *sum;    /* (dim) */
+    uint8_t *chosen;  /* (tokens) 1: of those rated highest, to be kept or to be merged */
+    uint32_t *list;   /* (tokens) of those that go on */
+    uint32_t *merged; /* (merges) merging: those that do not */
+    size_t merges;
+    int64_t *sum;     /* (dim) */
 } choice;
 
 static size_t round_up(size_t bytes)
@@ -27,39 +28,50 @@ static size_t round_up(size_t bytes)
 size_t iviti_choice_bytes(const iviti_geometry *g)
 {
     const size_t tokens = iviti_stage_tokens(g, 0) + 1, dim = g->stage[0].dim;
-    return round_up(tokens * sizeof(uint64_t)) + round_up(tokens * sizeof(uint32_t)) +
-           round_up(dim * sizeof(int64_t));
+    return 3 * round_up(tokens * sizeof(uint32_t)) + round_up(dim * sizeof(int64_t));
 }
 
 static choice choice_of(const iviti_session *s, unsigned thread)
 {
     const size_t tokens = iviti_stage_tokens(&s->model->geometry, 0) + 1;
     uint8_t *at = s->buffers.choice + thread * s->buffers.choice_bytes;
-    choice c = { .keys = (uint64_t *)(void *)at };
-    at += round_up(tokens * sizeof *c.keys);
-    c.list = (uint32_t *)(void *)at;
-    at += round_up(tokens * sizeof *c.list);
-    c.sum = (int64_t *)(void *)at;
-    return c;
+    const size_t bytes = round_up(tokens * sizeof(uint32_t));
+    return (choice){ .chosen = at,
+                     .list = (uint32_t *)(void *)(at + bytes),
+                     .merged = (uint32_t *)(void *)(at + 2 * bytes),
+                     .sum = (int64_t *)(void *)(at + 3 * bytes) };
 }
 
-/* The n-th largest of different keys, bit by bit: always the same time. n in [1, count]. */
-static uint64_t nth_largest(const uint64_t *keys, size_t count, size_t n)
+/* The n-th largest rating of tokens first, first + step, ..., bit by bit: always the same time. n is at
+ * least 1 and at most their number. */
+static uint32_t nth_largest(const uint32_t *rating, size_t first, size_t step, size_t tokens, size_t n)
 {
-    uint64_t largest = 0;
-    for (uint64_t bit = UINT64_C(1) << 63; bit; bit >>= 1) {
+    uint32_t largest = 0;
+    for (uint32_t bit = UINT32_C(1) << 31; bit; bit >>= 1) {
+        const uint32_t least = largest | bit;
         size_t reach = 0;
-        for (size_t i = 0; i < count; i++)
-            reach += keys[i] >= (largest | bit);
-        if (reach >= n)
-            largest |= bit;
+        for (size_t i = first; i < tokens; i += step)
+            reach += rating[i] >= least;
+        largest = reach >= n ? least : largest;
     }
     return largest;
 }
 
-static uint64_t key_of(uint32_t rating, size_t token)
+/* Chooses the n of these tokens that are rated highest, of equal ones the lower. */
+static void choose(const uint32_t *rating, size_t first, size_t step, size_t tokens, size_t n,
+                   uint8_t *chosen)
 {
-    return (uint64_t)rating << 32 | (uint32_t)~(uint32_t)token;
+    const uint32_t least = nth_largest(rating, first, step, tokens, n);
+    memset(chosen, 0, tokens);
+    for (size_t i = first; i < tokens; i += step) {
+        chosen[i] = rating[i] > least;
+        n -= chosen[i];
+    }
+    for (size_t i = first; i < tokens && n; i += step)
+        if (rating[i] == least) {
+            chosen[i] = 1;
+            n--;
+        }
 }
 
 /* Patches of the highest rating, and in the end the fused token. */
@@ -68,14 +80,11 @@ static void choose_kept(const iviti_session *s, uint32_t stage, const iviti_toke
 {
     const iviti_prune *p = &s->model->geometry.prune;
     const size_t prefix = s->model->geometry.prefix_tokens;
-    const uint32_t *rating = s->buffers.rating + picture * t->window;
     size_t n = 0;
 
-    for (size_t i = 0; i < t->window; i++) /* prefix tokens come before all others */
-        c->keys[i] = i < prefix ? UINT64_MAX - i : key_of(rating[i], i);
-    c->least = nth_largest(c->keys, t->window, prefix + p->kept[stage]);
+    choose(s->buffers.rating + picture * t->window, prefix, 1, t->window, p->kept[stage], c->chosen);
     for (size_t i = 0; i < t->window; i++)
-        if (c->keys[i] >= c->least)
+        if (i < prefix || c->chosen[i])
             c->list[n++] = (uint32_t)i;
     if (p->fuse != IVITI_FUSE_NONE)
         c->list[n] = FUSED;
@@ -86,15 +95,15 @@ static void choose_merged(const iviti_session *s, uint32_t stage, const iviti_to
                           size_t picture, choice *c)
 {
     const iviti_geometry *g = &s->model->geometry;
-    const uint32_t *rating = s->buffers.rating + picture * t->window;
-    const size_t merged = t->window - g->prefix_tokens - g->prune.kept[stage];
+    const size_t merges = t->window - g->prefix_tokens - g->prune.kept[stage];
     size_t n = 0;
 
-    for (size_t i = 0; i < t->window; i++) /* neither the class token nor those of B */
-        c->keys[i] = i && iviti_in_a(i) ? key_of(rating[i], i) : 0;
-    c->least = nth_largest(c->keys, t->window, merged);
+    choose(s->buffers.rating + picture * t->window, 2, 2, t->window, merges, c->chosen);
+    c->merges = 0;
     for (size_t i = 0; i < t->window; i++)
-        if (c->keys[i] < c->least)
+        if (c->chosen[i])
+            c->merged[c->merges++] = (uint32_t)i;
+        else
             c->list[n++] = (uint32_t)i;
 }
 
@@ -121,7 +130,7 @@ static void fuse(const iviti_session *s, const iviti_tokens *t, size_t picture, 
 
     memset(c->sum, 0, dim * sizeof *c->sum);
     for (size_t i = g->prefix_tokens; i < t->window; i++) {
-        if (c->keys[i] >= c->least)
+        if (c->chosen[i])
             continue;
         const int16_t *x = t->stream + (picture * t->window + i) * stride;
         const int64_t weight = (int64_t)rating[i] + mean; /* some weight even if nobody looks */
@@ -147,8 +156,9 @@ static uint32_t merge(const iviti_session *s, const iviti_tokens *t, size_t pict
     const uint32_t size = size_of(t, first + token);
     uint32_t total = size;
 
-    for (size_t i = 2; i < t->window; i += 2) {
-        if (c->keys[i] < c->least || partner[i / 2] != token / 2)
+    for (size_t m = 0; m < c->merges; m++) {
+        const size_t i = c->merged[m];
+        if (partner[i / 2] != token / 2)
             continue;
         const int16_t *x = t->stream + (first + i) * stride;
         const uint32_t weight = size_of(t, first + i);
@@ -162,7 +172,8 @@ static uint32_t merge(const iviti_session *s, const iviti_tokens *t, size_t pict
         return size;
     const iviti_dyadic share = iviti_reciprocal(total, IVITI_DYADIC_ONE);
     for (size_t k = 0; k < dim; k++)
-        y[k] = iviti_requantize_s16((int32_t)c->sum[k], share);
+        y[k] = iviti_saturate_s16(
+            iviti_scale((int32_t)c->sum[k], share.multiplier, share.shift));
     return total;
 }
 
@@ -176,9 +187,8 @@ static void note_groups(iviti_session *s, uint32_t stage, const iviti_tokens *t,
 
     for (size_t p = 0; p < patches && stage == 0; p++)
         group[p] = (uint16_t)p;
-    for (size_t i = 2; i < t->window; i += 2) {
-        if (c->keys[i] < c->least)
-            continue;
+    for (size_t m = 0; m < c->merges; m++) {
+        const size_t i = c->merged[m];
         const size_t from = origin_of(s, t, picture * t->window + i);
         const size_t to = origin_of(s, t, picture * t->window + 2 * (size_t)partner[i / 2] + 1);
         for (size_t p = 0; p < patches; p++)

@@ -29,11 +29,11 @@ typedef struct iviti_windows {
 
 #define IVITI_NO_PATCH UINT16_MAX
 
-/* Merging: the mean keys of all tokens, at a length of 127. Tokens of even number (A) look for the most
- * alike one of odd number (B). */
+/* Merging: the mean keys of all tokens. Tokens of even number (A) look for the most alike one of odd
+ * number (B). */
 typedef struct iviti_alike {
-    int16_t *mean;       /* (batch * tokens, stride) before they get that length */
-    uint8_t *a;          /* (batch, a_tokens, stride) offset binary */
+    uint8_t *mean;       /* (batch * tokens, stride) offset binary */
+    uint32_t *inverse;   /* (batch * tokens) 2^20 / their lengths */
     int8_t *b;           /* (batch, panel_bytes) panels of the tokens of B */
     int32_t *b_bias;     /* (batch, b_tokens) -128 * the sums of these */
     int32_t *multiplier; /* (b_tokens) what the products are scaled with: nearly one half */

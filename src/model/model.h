@@ -66,7 +66,7 @@ struct iviti_model {
     iviti_block *blocks;           /* (geometry.depth) */
     iviti_merge *merges;           /* (stages - 1) */
     iviti_predictor *predictors;   /* DynamicViT: (stages of pruning) */
-    iviti_dense *mean_keys;        /* merging: (stages of pruning) the mean of the heads' keys, s16 */
+    iviti_dense *mean_keys;        /* merging: (stages of pruning) the mean of the heads' keys, s8 */
     iviti_norm norm;
     const iviti_dyadic *pool;      /* Swin: (dim) factor from the sum over tokens to s8 */
     iviti_dense head;              /* in = features */

@@ -247,7 +247,7 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     case IVITI_PREDICTOR_MEAN:
         return 1.5 / tokens;
     case IVITI_MERGING_KEY:
-        return FIXTURE_STREAM / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
+        return FIXTURE_S8 / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
     case IVITI_MERGING_SIZE: /* ln 2 in units of q.k, for 2^16 */
         return 0.69 / 1.5 * score / 65536;
     case IVITI_BLOCK_FC2:

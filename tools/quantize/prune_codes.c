@@ -218,8 +218,7 @@ bool quantize_mean_key(quantizer *q, uint32_t stage, const code *in, const netwo
     if (!mean_layer(q, g->prune.at[stage], &layer))
         return report_fail(q->r, "merging %u: out of memory", stage);
     const double finest = dense_finest_scale(layer.weight, width, in, 8);
-    const double scale =
-        fmax(finest, reach_of(seen->qkv, rows, in->width, heads) * MEAN_MARGIN / INT16_MAX);
+    const double scale = fmax(finest, reach_of(seen->qkv, rows, in->width, heads) / INT8_MAX);
     for (size_t o = 0; o < width; o++) /* one for all: their directions are compared */
         out.scale[o] = scale;
     snprintf(name, sizeof name, "merging.%u.key", stage);
