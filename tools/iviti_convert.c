@@ -43,6 +43,7 @@ typedef struct settings {
     int attention;
     int softmax, gelu, layernorm;
     int recipe;
+    uint32_t iterations;
 } settings;
 
 #define WEIGHT_CHOICES    "8|6|4|3|mixed"
@@ -53,10 +54,11 @@ typedef struct settings {
 #define SOFTMAX_CHOICES   "table|shiftmax16|shiftmax8|sulq|lis|i-exp|q15" /* iviti_softmax_kind */
 #define GELU_CHOICES      "table|shiftgelu|i-gelu"                        /* iviti_gelu_kind */
 #define NORM_CHOICES      "exact|newton|l1"                               /* iviti_norm_kind */
-#define RECIPE_CHOICES    "minmax|mse|compensate"
+#define RECIPE_CHOICES    "minmax|mse|compensate|reconstruct"
 enum { NONLINEAR_TABLE, NONLINEAR_SHIFT };
 enum { UNSET = -1 };
-enum { RECIPE_UNSET = -1, RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE };
+enum { RECIPE_UNSET = -1, RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE, RECIPE_RECONSTRUCT };
+#define RECONSTRUCT_ITERATIONS 120
 static const int WEIGHT_BITS[] = { 8, 6, 4, 3, 4 };
 enum { WEIGHTS_MIXED = 4 };
 
@@ -159,6 +161,14 @@ static const option_spec OPTIONS[] = {
       .help = "How constants are chosen: ranges that hold everything that was seen, ranges of least "
               "squared error, or these with weights that make up for one another's rounding "
               "(default: compensate for weights or activations of fewer than 8 bits, else mse)." },
+    { .name = "iterations",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(settings, iterations),
+      .value = "N",
+      .minimum = 1,
+      .maximum = 100000,
+      .help = "Steps of reconstruction for each block and stage (default: 120). Time is in "
+              "proportion." },
 };
 
 /* What a conversion holds until the end. */
@@ -179,7 +189,7 @@ typedef struct conversion {
 
 static void show_progress(void *user, size_t done, size_t of)
 {
-    (void)of;
+    ((progress *)user)->total = of;
     progress_set(user, done);
 }
 
@@ -227,10 +237,12 @@ static void describe_recipe(const conversion *c, char *text, size_t bytes)
     }
     if (WEIGHT_BITS[s->acts] < 8)
         snprintf(activations, sizeof activations, "activations %d, ", WEIGHT_BITS[s->acts]);
+    char iterations[32] = "";
+    if (s->recipe == RECIPE_RECONSTRUCT)
+        snprintf(iterations, sizeof iterations, " of %u iterations", (unsigned)s->iterations);
     snprintf(text, bytes,
-             "weights %s, %snonlinear %s, recipe %s, %zu calibration pictures, preset %s", weights,
-             activations, nonlinear, recipe, c->calibration.count,
-             c->network->preset);
+             "weights %s, %snonlinear %s, recipe %s%s, %zu calibration pictures, preset %s", weights,
+             activations, nonlinear, recipe, iterations, c->calibration.count, c->network->preset);
 }
 
 static bool open_writer(const conversion *c, const iviti_geometry *g, model_writer **writer, report *r)
@@ -281,7 +293,7 @@ static bool quantize(conversion *c, report *r)
     progress p;
     quantize_options options = {
         .method = s->recipe == RECIPE_MINMAX ? RANGE_MINMAX : RANGE_MSE,
-        .compensate = s->recipe == RECIPE_COMPENSATE,
+        .compensate = s->recipe == RECIPE_COMPENSATE || s->recipe == RECIPE_RECONSTRUCT,
         .weight_bits = WEIGHT_BITS[s->weights],
         .activation_bits = WEIGHT_BITS[s->acts],
         .operators = chosen_operators(s),
@@ -296,9 +308,10 @@ static bool quantize(conversion *c, report *r)
         progress_end(&p);
         options.layer_bits = c->plan.bits;
     }
+    options.iterations = s->recipe == RECIPE_RECONSTRUCT ? s->iterations : 0;
     progress_start(&p, "quantising", steps, s->common.quiet);
-    done = done && quantize_network(c->network, c->calibration.pixels, c->calibration.count,
-                                       &options, &c->integer, &c->table, r);
+    done = done && quantize_network(c->network, c->calibration.pixels, c->calibration.count, &options,
+                                    &c->integer, &c->table, r);
     progress_end(&p);
     return done;
 }
@@ -462,6 +475,7 @@ int main(int argc, char **argv)
     settings s = {
         .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_UNSET,
         .seed = 1, .attention = UNSET, .softmax = UNSET, .gelu = UNSET, .layernorm = UNSET,
+        .iterations = RECONSTRUCT_ITERATIONS,
     };
     const option_group groups[] = {
         { "Conversion", OPTIONS, OPTION_COUNT(OPTIONS), &s },

@@ -295,6 +295,7 @@ static void test_adam(void **state)
     arena memory;
     adam a;
     float values[COUNT] = { 1, -2, 0.5f }, gradient[COUNT];
+    const float unit[2] = { 3, 3 };
     double expected[COUNT] = { 1, -2, 0.5 }, mean[COUNT] = { 0 }, square[COUNT] = { 0 };
     uint64_t seed = 8;
     arena_init(&memory);
@@ -303,8 +304,8 @@ static void test_adam(void **state)
         const double cosine = 0.5 * (1 + cos(3.14159265358979 * (step - 1) / STEPS));
         for (int i = 0; i < COUNT; i++)
             gradient[i] = (float)(noise(&seed) + 0.3 * i);
-        adam_move(&a, 0, 1, 0.01, gradient, values); /* in two parts of their own rates */
-        adam_move(&a, 1, 2, 0.03, gradient, values);
+        adam_move(&a, 0, 1, 0.01, NULL, gradient, values); /* in two parts of their own rates */
+        adam_move(&a, 1, 2, 0.01, unit, gradient, values);
         adam_next(&a);
         for (int i = 0; i < COUNT; i++) {
             mean[i] = 0.9 * mean[i] + 0.1 * gradient[i];

@@ -219,7 +219,8 @@ static void test_layer(void **state)
 
     double before = 0;
     for (size_t b = 0; b < sizeof bits / sizeof *bits; b++) {
-        const dense_fit plain = { RANGE_MSE, bits[b], NULL }, fit = { RANGE_MSE, bits[b], &c };
+        const dense_fit plain = { .method = RANGE_MSE, .bits = bits[b] };
+        const dense_fit fit = { .method = RANGE_MSE, .bits = bits[b], .compensation = &c };
         integer_dense one, two, alone;
         assert_true(quantize_dense(&memory, "x", weight, bias, OUT, &in, &out, false, &fit, &one, &r));
         assert_true(quantize_dense(&memory, "x", weight, bias, OUT, &in, &out, false, &fit, &two, &r));

@@ -22,8 +22,8 @@ double adam_cosine(const adam *a)
     return 0.5 * (1 + cos(PI * a->step / a->steps));
 }
 
-void adam_move(adam *a, size_t first, size_t count, double rate, const float *gradient,
-               float *values)
+void adam_move(adam *a, size_t first, size_t count, double rate, const float *unit,
+               const float *gradient, float *values)
 {
     const double done = a->step + 1;
     const float factor = (float)(rate * adam_cosine(a) / (1 - pow(MEAN_DECAY, done)));
@@ -33,7 +33,8 @@ void adam_move(adam *a, size_t first, size_t count, double rate, const float *gr
     for (size_t i = first; i < first + count; i++) {
         a->mean[i] = keep * a->mean[i] + (1 - keep) * gradient[i];
         a->square[i] = keep_square * a->square[i] + (1 - keep_square) * gradient[i] * gradient[i];
-        values[i] -= factor * a->mean[i] / (sqrtf(a->square[i]) * root + (float)EPSILON);
+        values[i] -= (unit ? unit[i - first] : 1) * factor * a->mean[i] /
+                     (sqrtf(a->square[i]) * root + (float)EPSILON);
     }
 }
 

@@ -22,9 +22,10 @@ bool adam_init(arena *memory, size_t count, unsigned steps, adam *a);
 /* The cosine's value at the step to come: from 1 to 0. */
 double adam_cosine(const adam *a);
 
-/* One step of values [first, first + count) at `rate`, before the cosine. The arrays hold all values. */
-void adam_move(adam *a, size_t first, size_t count, double rate, const float *gradient,
-               float *values);
+/* One step of values [first, first + count) at `rate`, before the cosine, times unit (count) if that is not
+ * NULL. The arrays hold all values. */
+void adam_move(adam *a, size_t first, size_t count, double rate, const float *unit,
+               const float *gradient, float *values);
 
 /* All values of the step are moved. */
 void adam_next(adam *a);

@@ -21,6 +21,9 @@
 #define NARROWEST        0.4 /* of the full range, for the scores' common scale */
 #define SHRINK_CANDIDATES 24 /* for the output's scale beside that of the values */
 #define LARGEST_SHRINK   60.0
+#define COUPLE_CANDIDATES 24  /* for the output's scale of a channel with few bits */
+#define COUPLE_WIDEST     1.5 /* of the output's full range */
+#define COUPLE_NARROWEST  0.08
 
 /* The last entry of the exponential table must be zero: e^-x * 255 falls below one half at ln 510,
  * which lies half a step before the last index. */
@@ -135,6 +138,58 @@ static double code_values(quantizer *q, const histogram *hv, const histogram *ho
     for (size_t d = 0; d < width; d++) {
         out->scale[at_out + d] = qkv->scale[at_v + d] / best;
         out->offset[at_out + d] = hv[d].mean;
+    }
+    return best;
+}
+
+/* Least error of a channel's values and of its output together, where the value's scale is `shrink` times
+ * the output's: sets the output's scale. Attention averages values: the share of their variance that
+ * is left is the share of their errors that is left. */
+static double couple_channel(const histogram *hv, const histogram *ho, double shrink, int value_bits,
+                             int out_bits, double *out_scale)
+{
+    const double centre = ho->mean;
+    const double left =
+        fmin(1, histogram_power(ho, centre) / fmax(histogram_power(hv, hv->mean), 1e-30));
+    const double full = fmax(ho->high - centre, centre - ho->low) / code_high(out_bits);
+    double least = INFINITY;
+    for (int i = 0; i < COUPLE_CANDIDATES; i++) {
+        const double scale = full * COUPLE_WIDEST * pow(COUPLE_NARROWEST, (double)i / COUPLE_CANDIDATES);
+        const double out = code_high(out_bits) * scale, in = code_high(value_bits) * scale * shrink;
+        const double error =
+            histogram_error(ho, (range){ centre - out, centre + out }, code_symmetric_steps(out_bits)) +
+            left * histogram_error(hv, (range){ centre - in, centre + in },
+                                   code_symmetric_steps(value_bits));
+        if (error < least) {
+            least = error;
+            *out_scale = scale;
+        }
+    }
+    return least;
+}
+
+/* The same as code_values for codes of few bits, which cannot waste any: both codes lie about the mean of
+ * the output, and the scales are fitted to both. */
+static double code_few_values(const histogram *hv, const histogram *ho, size_t width,
+                              const double *weight, code *qkv, size_t at_v, code *out, size_t at_out)
+{
+    double best = 1, least = INFINITY, scale = 1;
+    for (int i = 0; i < SHRINK_CANDIDATES; i++) {
+        const double shrink = pow(LARGEST_SHRINK, (double)i / SHRINK_CANDIDATES);
+        double error = 0;
+        for (size_t d = 0; d < width; d++)
+            error += weight[d] * couple_channel(&hv[d], &ho[d], shrink, qkv->bits, out->bits, &scale);
+        if (error < least) {
+            least = error;
+            best = shrink;
+        }
+    }
+    for (size_t d = 0; d < width; d++) {
+        couple_channel(&hv[d], &ho[d], best, qkv->bits, out->bits, &scale);
+        scale = fmax(scale, 1e-9);
+        qkv->scale[at_v + d] = best * scale;
+        out->scale[at_out + d] = scale;
+        qkv->offset[at_v + d] = out->offset[at_out + d] = ho[d].mean;
     }
     return best;
 }
@@ -262,8 +317,13 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
     for (size_t head = 0; head < s->heads; head++) {
         const size_t at = head * hd;
         const double product = code_scores(q, h + at, h + dim + at, hd, qkv, at, dim + at);
-        const double shrink = code_values(q, h + 2 * dim + at, ho + at, hd, weight + at, qkv,
-                                          2 * dim + at, attention, at);
+        const bool few = qkv->bits < 8 || attention->bits < 8;
+        const double shrink =
+            few && q->options->method == RANGE_MSE
+                ? code_few_values(h + 2 * dim + at, ho + at, hd, weight + at, qkv, 2 * dim + at,
+                                  attention, at)
+                : code_values(q, h + 2 * dim + at, ho + at, hd, weight + at, qkv, 2 * dim + at,
+                              attention, at);
         const bool done = iviti_softmax_has_table(kind)
                               ? table_head(q, block, s, head, product, qkv)
                               : logit_head(q, block, s, head, product);

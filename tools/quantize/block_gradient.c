@@ -230,7 +230,23 @@ static void softmax_row(const block_shape *s, size_t first, size_t query, size_t
         row[j] /= sum;
 }
 
-static void attention_forward(const block_shape *s, block_trace *t)
+/* Values are coded about offsets, which attention is taken to hand on whole: where coded probabilities do
+ * not sum to one, the engine still adds each offset once. */
+static void restore_offsets(const block_shape *s, const step_code *values, size_t head, const float *p,
+                            float *out)
+{
+    const size_t n = s->window, width = s->dim / s->heads;
+    const float *offset = values->offset + 2 * s->dim + head * width;
+    for (size_t i = 0; i < n; i++) {
+        float missing = 1;
+        for (size_t j = 0; j < n; j++)
+            missing -= p[i * n + j];
+        for (size_t d = 0; d < width; d++)
+            out[i * width + d] += missing * offset[d];
+    }
+}
+
+static void attention_forward(const block_shape *s, const step_code *values, block_trace *t)
 {
     const size_t n = s->window, c = s->dim, width = c / s->heads;
     const float factor = (float)(1 / sqrt((double)width));
@@ -252,6 +268,8 @@ static void attention_forward(const block_shape *s, block_trace *t)
                 s->probabilities(s->probabilities_user, coded + i * n, n);
             }
             product(CblasNoTrans, CblasNoTrans, n, width, n, 1, coded, w.v, w.out);
+            if (s->probabilities && values->scale)
+                restore_offsets(s, values, head, coded, w.out);
             scatter(s, first, w.out, t->exact[PLACE_ATTENTION], c, head * width);
         }
 }
@@ -312,7 +330,7 @@ void block_forward(const block_shape *s, const step_code codes[BLOCK_PLACES], co
     dense_forward(p + o[PART_QKV_WEIGHT], p + o[PART_QKV_BIAS], t->coded[PLACE_NORM1], n, c, 3 * c,
                   t->exact[PLACE_QKV]);
     code_place(s, codes, PLACE_QKV, t);
-    attention_forward(s, t);
+    attention_forward(s, &codes[PLACE_QKV], t);
     code_place(s, codes, PLACE_ATTENTION, t);
     dense_forward(p + o[PART_PROJ_WEIGHT], p + o[PART_PROJ_BIAS], t->coded[PLACE_ATTENTION], n, c, c,
                   t->middle);

@@ -16,7 +16,6 @@
 #define NARROWEST    0.5          /* of the full range is clipped at most */
 #define AROUND       2            /* compensated: so many scales to either side */
 #define AROUND_STEP  0.06
-#define COARSEST     0.499        /* of the output's scale (models/FORMAT.md, dense) */
 #define SNR_ROWS     4096
 #define FINEST_MARGIN 2.01
 
@@ -93,8 +92,13 @@ static void fit_row(row_fit *f, double smallest)
     compensation_refine(f->fit->compensation, f->target, f->scale, f->limit, f->scratch, f->integers);
 }
 
-/* The least scale of a row's accumulator: with it the bias fits beside the products. */
-static double smallest_scale(double bias, double out_scale)
+static void take_scale(row_fit *f, double scale)
+{
+    f->scale = scale;
+    f->least = round_row(f, scale, f->integers);
+}
+
+double dense_smallest_scale(double bias, double out_scale)
 {
     return fmax(fabs(bias) / BIAS_LIMIT, out_scale * 0x1p-24);
 }
@@ -168,9 +172,12 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
         double constant = bias[o] - out->offset[o];
         for (size_t k = 0; k < inputs; k++)
             constant += weight[o * inputs + k] * in->mean[k];
-        row_fit f = { fit, inputs, weight_limit(fit->bits), COARSEST * out->scale[o],
+        row_fit f = { fit, inputs, weight_limit(fit->bits), DENSE_COARSEST * out->scale[o],
                       target + o * inputs, scratch, integers, integers + inputs, 0, 0 };
-        fit_row(&f, smallest_scale(constant, out->scale[o]));
+        if (fit->scales)
+            take_scale(&f, fit->scales[o]);
+        else
+            fit_row(&f, dense_smallest_scale(constant, out->scale[o]));
         for (size_t k = 0; k < inputs; k++)
             result->weight[o * inputs + (c ? c->order[k] : k)] = integers[k];
         fits = finish_row(name, o, f.scale, constant, in, out, pixels, result, r);
@@ -198,7 +205,7 @@ bool quantize_logits(arena *scratch, arena *memory, const network_linear *head,
 {
     const size_t classes = result->geometry.classes;
     const double finest = fmax(dense_finest_scale(head->weight, classes, in, 8), least_scale);
-    const dense_fit fit = { method, 8, NULL };
+    const dense_fit fit = { .method = method, .bits = 8 };
     code out = code_new(scratch, classes);
     iviti_dyadic scale;
 

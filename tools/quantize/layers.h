@@ -24,7 +24,15 @@ typedef struct dense_fit {
     range_method method;
     int bits;                         /* 3, 4, 6 or 8 */
     const compensation *compensation; /* of this layer's inputs; NULL: each weight by itself */
+    const double *scales;             /* (outputs) of the integers, where the weights are multiples of
+                                         them already; NULL: to be found */
 } dense_fit;
+
+/* The largest scale of a row's accumulator beside that of its output (models/FORMAT.md, dense). */
+#define DENSE_COARSEST 0.499
+
+/* The least scale of a row's accumulator: with it the bias fits beside the products. */
+double dense_smallest_scale(double bias, double out_scale);
 
 /* The largest weight of so many bits. */
 static inline int weight_limit(int bits)

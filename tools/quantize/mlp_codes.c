@@ -25,6 +25,7 @@
 #define LOW_TRIES  12
 #define HIGH_TRIES 24
 #define NARROWEST  0.15   /* of the full range, for its upper end */
+#define SHARE_ALL_FEW 0.2 /* with fewer than 8 bits, too coarse to spare any for what was not seen */
 #define SHARE_ALL  1.5    /* what all channels did, beside what the group did */
 
 double quantize_exact_gelu(double x)
@@ -202,7 +203,8 @@ int8_t *quantizer_gelu_tables(quantizer *q, const float *x, size_t rows, size_t 
     all->high = 0.25; /* a layer that is never positive still gets a range */
     cover(all, x, rows, hidden, order, hidden);
     all->low = fmax(all->low, FLAT);
-    collect(all, x, rows, hidden, order, hidden, weight, SHARE_ALL);
+    collect(all, x, rows, hidden, order, hidden, weight,
+            out->bits < 8 ? SHARE_ALL_FEW : SHARE_ALL);
     for (size_t g = 0; g < groups; g++) {
         const size_t first = g * IVITI_GELU_GROUP;
         const size_t count = hidden - first < IVITI_GELU_GROUP ? hidden - first : IVITI_GELU_GROUP;
@@ -267,46 +269,58 @@ static bool note_reals(quantizer *q, uint32_t block, const code *in, const code 
     return true;
 }
 
+bool quantize_mlp_codes(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                        mlp_codes *m)
+{
+    const uint32_t stage = network_stage_of(q->source, block);
+    const size_t dim = q->source->geometry.stage[stage].dim;
+    const size_t hidden = q->source->geometry.stage[stage].hidden;
+
+    *m = (mlp_codes){ .fc1 = q->source->blocks[block].fc1,
+                      .fc2 = q->source->blocks[block].fc2,
+                      .in = code_new(&q->scratch, hidden),
+                      .out = code_new(&q->scratch, hidden),
+                      .gelu = seen->gelu };
+    m->out.bits = quantizer_bits(q, block, IVITI_ACTIVATION_FC2);
+    if (q->out->geometry.gelu_kind != IVITI_GELU_TABLE)
+        return (quantize_row_gelu(q, block, seen, rows, &m->in, &m->out) &&
+                note_reals(q, block, &m->in, &m->out)) ||
+               report_fail(q->r, "block %u: out of memory", block);
+    const size_t *order = sorted_channels(q, seen->fc1, rows, hidden);
+    if (!order || !permute(q, &q->source->blocks[block], order, dim, hidden, &m->fc1, &m->fc2) ||
+        !table_gelu(q, block, seen, rows, order, dim, hidden, &m->in, &m->out) ||
+        !(m->gelu = permute_columns(q, seen->gelu, rows, hidden, order)) ||
+        !balance_tables(q, block, &m->fc2, dim, m->gelu, rows, &m->in, &m->out) ||
+        !note_reals(q, block, &m->in, &m->out))
+        return report_fail(q->r, "block %u: out of memory", block);
+    return true;
+}
+
 bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
                   const code *norm2)
 {
     const uint32_t stage = network_stage_of(q->source, block);
     const size_t dim = q->source->geometry.stage[stage].dim;
     const size_t hidden = q->source->geometry.stage[stage].hidden;
-    code branch;
     integer_block *b = &q->out->blocks[block];
-    network_linear fc1 = q->source->blocks[block].fc1, fc2 = q->source->blocks[block].fc2;
     const int fc2_bits = quantizer_weight_bits(q, block, LAYER_FC2);
-    const float *gelu_seen = seen->gelu;
-    code in = code_new(&q->scratch, hidden), out = code_new(&q->scratch, hidden);
-    out.bits = quantizer_bits(q, block, IVITI_ACTIVATION_FC2);
+    mlp_codes m;
+    code branch;
     char name[48];
 
-    if (q->out->geometry.gelu_kind != IVITI_GELU_TABLE) {
-        if (!quantize_row_gelu(q, block, seen, rows, &in, &out))
-            return false;
-    } else {
-        const size_t *order = sorted_channels(q, seen->fc1, rows, hidden);
-        if (!order || !permute(q, &q->source->blocks[block], order, dim, hidden, &fc1, &fc2) ||
-            !table_gelu(q, block, seen, rows, order, dim, hidden, &in, &out) ||
-            !(gelu_seen = permute_columns(q, seen->gelu, rows, hidden, order)) ||
-            !balance_tables(q, block, &fc2, dim, gelu_seen, rows, &in, &out))
-            return report_fail(q->r, "block %u: out of memory", block);
-    }
-
-    if (!note_reals(q, block, &in, &out))
-        return report_fail(q->r, "block %u: out of memory", block);
-    code_observe_weighted(&out, gelu_seen, rows, &q->weights);
+    if (!quantize_mlp_codes(q, block, seen, rows, &m))
+        return false;
+    code_observe_weighted(&m.out, m.gelu, rows, &q->weights);
     if (q->sensitivity) { /* the channels of both are in the new order */
-        q->sensitivity->shadow.blocks[block].fc1 = fc1;
-        q->sensitivity->shadow.blocks[block].fc2 = fc2;
+        q->sensitivity->shadow.blocks[block].fc1 = m.fc1;
+        q->sensitivity->shadow.blocks[block].fc2 = m.fc2;
     }
     snprintf(name, sizeof name, "block.%u.fc1", block);
-    if (!quantizer_dense(q, name, &fc1, hidden, norm2, &in,
+    if (!quantizer_dense(q, name, &m.fc1, hidden, norm2, &m.in,
                          quantizer_slot(q, block, LAYER_FC1), seen->norm2, rows, &b->fc1) ||
-        !quantizer_branch(q, stage, &fc2, &out, fc2_bits, &branch, &b->join2))
+        !quantizer_branch(q, stage, &m.fc2, &m.out, fc2_bits, &branch, &b->join2))
         return false;
     snprintf(name, sizeof name, "block.%u.fc2", block);
-    return quantizer_dense(q, name, &fc2, dim, &out, &branch, quantizer_slot(q, block, LAYER_FC2),
-                           gelu_seen, rows, &b->fc2);
+    return quantizer_dense(q, name, &m.fc2, dim, &m.out, &branch, quantizer_slot(q, block, LAYER_FC2),
+                           m.gelu, rows, &b->fc2);
 }

@@ -41,7 +41,7 @@ bool quantize_patches_head(quantizer *q, const patches_inputs *in)
     const network *n = q->source;
     const iviti_geometry *g = &q->out->geometry;
     const iviti_dyadic scale = { (int32_t)g->logits_multiplier, (int32_t)g->logits_shift };
-    const dense_fit fit = { q->options->method, 8, NULL };
+    const dense_fit fit = { .method = q->options->method, .bits = 8 };
     code out = code_new(&q->scratch, g->classes);
 
     if (q->scratch.failed)

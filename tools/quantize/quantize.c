@@ -12,6 +12,7 @@
 
 #include "quantize/dyadic.h"
 #include "quantize/quantizer.h"
+#include "quantize/reconstruct.h"
 #include "quantize/sensitivity.h"
 
 #define STREAM_MARGIN 1.25 /* between the largest value seen and the end of s16 */
@@ -87,10 +88,9 @@ const double *quantizer_balance(quantizer *q, const code *c, const float *x, siz
     return factor;
 }
 
-/* The code of a LayerNorm's output x (rows, width), balanced for the layer that reads it. */
-static bool code_norm(quantizer *q, const network_norm *norm, const float *x, size_t rows,
-                      const network_linear *layer, size_t outputs, size_t width, int code_bits, int bits,
-                      code *c)
+bool quantizer_code_norm(quantizer *q, const network_norm *norm, const float *x, size_t rows,
+                         const network_linear *layer, size_t outputs, size_t width, int code_bits,
+                         int bits, code *c)
 {
     *c = code_per_channel(&q->scratch, x, rows, width, norm->gain, code_bits, q->options->method);
     if (q->scratch.failed)
@@ -112,7 +112,9 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
     compensation c;
     arena_init(&memory);
     const bool compensate = q->options->compensate;
-    const dense_fit fit = { q->options->method, bits, compensate ? &c : NULL };
+    const dense_fit fit = { .method = q->options->method,
+                            .bits = bits,
+                            .compensation = compensate ? &c : NULL };
     const bool wanted = compensate || q->sensitivity;
     bool done = !wanted || compensation_prepare(&memory, in, x, rows, &q->weights, &c) ||
                 report_fail(q->r, "%s: out of memory", name);
@@ -125,6 +127,17 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
     quantizer_note(q, name, result, layer, in, out, x, rows);
     q->rows[q->row_count - 1].slot = (int)slot;
     return true;
+}
+
+size_t quantizer_steps(const quantizer *q)
+{
+    return 2 + reconstruct_iterations(q->options->iterations);
+}
+
+/* Of progress: one for each block at first, then those of each block. */
+static size_t steps_in_all(const quantizer *q)
+{
+    return (1 + quantizer_steps(q)) * q->source->geometry.depth;
 }
 
 static double largest(const float *x, size_t count)
@@ -173,7 +186,7 @@ static bool measure_streams(quantizer *q, const uint8_t *pixels, float *x, float
             if (done)
                 most = fmax(most, fmax(largest(middle, size), largest(x, size)));
             if (done && q->options->progress)
-                q->options->progress(q->options->user, block + 1, 3 * g->depth);
+                q->options->progress(q->options->user, block + 1, steps_in_all(q));
         }
         free(middle);
         q->stream_scale[stage] = stream_scale_for(most);
@@ -250,7 +263,7 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
     if (q->scratch.failed)
         return report_fail(q->r, "embed: out of memory");
 
-    const dense_fit fit = { q->options->method, 8, NULL };
+    const dense_fit fit = { .method = q->options->method, .bits = 8 };
     if (!quantize_dense(q->memory, "embed", n->embed.weight, n->embed.bias, dim, &in, &out, true,
                         &fit, &q->out->embed, q->r))
         return false;
@@ -262,8 +275,7 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
                          q->out->geometry.norm_kind, &stream, &q->out->embed_norm, q->r);
 }
 
-/* Room for what a block computes. */
-static bool take_capture(quantizer *q, size_t rows, size_t dim, size_t hidden, network_capture *c)
+bool quantizer_capture(quantizer *q, size_t rows, size_t dim, size_t hidden, network_capture *c)
 {
     *c = (network_capture){
         .norm1 = ARENA_TAKE(&q->scratch, float, rows *dim),
@@ -299,7 +311,9 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     if (q->sensitivity)
         sensitivity_enter(q->sensitivity, stage, x, q->pictures);
     q->weights = weights_of(&n->geometry, stage);
-    if (!take_capture(q, rows, dim, hidden, &seen))
+    if (q->coded)
+        return quantize_reconstructed(q, i, x);
+    if (!quantizer_capture(q, rows, dim, hidden, &seen))
         return report_fail(q->r, "block %u: out of memory", i);
     if (!network_run_block(n, i, q->pictures, q->options->threads, x, &seen, q->r))
         return false;
@@ -307,10 +321,10 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
     const int qkv_bits = quantizer_weight_bits(q, i, LAYER_QKV);
     const int proj_bits = quantizer_weight_bits(q, i, LAYER_PROJ);
     const int fc1_bits = quantizer_weight_bits(q, i, LAYER_FC1);
-    if (!code_norm(q, &from->norm1, seen.norm1, rows, &from->qkv, 3 * dim, dim,
-                   quantizer_bits(q, i, IVITI_ACTIVATION_QKV), qkv_bits, &norm1) ||
-        !code_norm(q, &from->norm2, seen.norm2, rows, &from->fc1, hidden, dim,
-                   quantizer_bits(q, i, IVITI_ACTIVATION_FC1), fc1_bits, &norm2))
+    if (!quantizer_code_norm(q, &from->norm1, seen.norm1, rows, &from->qkv, 3 * dim, dim,
+                             quantizer_bits(q, i, IVITI_ACTIVATION_QKV), qkv_bits, &norm1) ||
+        !quantizer_code_norm(q, &from->norm2, seen.norm2, rows, &from->fc1, hidden, dim,
+                             quantizer_bits(q, i, IVITI_ACTIVATION_FC1), fc1_bits, &norm2))
         return false;
     if (!quantize_attention(q, i, &seen, rows, &qkv, &attention))
         return false;
@@ -363,8 +377,8 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
     code in;
     const int code_bits =
         iviti_activation_bits(&q->out->geometry, iviti_merge_activation(&n->geometry, stage));
-    if (!code_norm(q, &n->merges[stage].norm, normed, rows, reduction, 2 * s->dim, wide, code_bits,
-                   bits, &in))
+    if (!quantizer_code_norm(q, &n->merges[stage].norm, normed, rows, reduction, 2 * s->dim, wide,
+                             code_bits, bits, &in))
         return false;
     if (!q->scratch.failed)
         q->stream_scale[stage + 1] = fmax(q->stream_scale[stage + 1],
@@ -382,6 +396,11 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
                          &to->reduction))
         return false;
     memcpy(x, next, rows * 2 * s->dim * sizeof *x);
+    if (!q->coded)
+        return true;
+    if (!network_run_merge(n, stage, q->pictures, q->options->threads, q->coded, next, NULL, q->r))
+        return false;
+    memcpy(q->coded, next, rows * 2 * s->dim * sizeof *x);
     return true;
 }
 
@@ -480,6 +499,8 @@ static bool walk(quantizer *q, const uint8_t *pixels, float *x, float *next)
 
     if (!measure_streams(q, pixels, x, next) || !quantize_embed(q, pixels, x))
         return false;
+    if (q->coded)
+        memcpy(q->coded, x, q->pictures * iviti_stage_tokens(g, 0) * g->stage[0].dim * sizeof *x);
     for (uint32_t stage = 0; stage < g->stages; stage++) {
         for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++) {
             const int pruning = predictor_of(g, block);
@@ -490,13 +511,14 @@ static bool walk(quantizer *q, const uint8_t *pixels, float *x, float *next)
             if (!quantize_block(q, block, x))
                 return false;
             if (q->options->progress)
-                q->options->progress(q->options->user, g->depth + 2 * (block + 1), 3 * g->depth);
+                q->options->progress(q->options->user,
+                                     g->depth + quantizer_steps(q) * (block + 1), steps_in_all(q));
         }
         start_layer(q);
         if (stage + 1 < g->stages && !quantize_merge(q, stage, x, next))
             return false;
     }
-    return quantize_head(q, x);
+    return quantize_head(q, q->coded ? q->coded : x);
 }
 
 /* The largest stream of all stages. */
@@ -545,7 +567,9 @@ static bool quantize(const network *source, const uint8_t *pixels, size_t count,
     integer_network *n = calloc(1, sizeof *n);
     quantizer q = { .source = source, .options = options, .pictures = count, .out = n, .r = r,
                     .variants = variants, .sensitivity = options->sensitivity };
-    bool done = x && next && n;
+    float *coded = options->iterations ? malloc(values * sizeof *coded) : NULL;
+    bool done = x && next && n && (coded || !options->iterations);
+    q.coded = coded;
 
     if (done) {
         arena_init(&n->memory);
@@ -575,10 +599,13 @@ static bool quantize(const network *source, const uint8_t *pixels, size_t count,
     done = done || report_fail(r, "out of memory");
     if (done && g->prune.kind == IVITI_PRUNE_MERGE && n->geometry.softmax_kind != IVITI_SOFTMAX_TABLE)
         done = report_fail(r, "--merge needs softmax by tables: merged tokens change its scores");
+    if (done && coded)
+        done = quantize_reconstructible(&n->geometry, r);
     done = done && walk(&q, pixels, x, next);
     arena_free(&q.scratch);
     free(x);
     free(next);
+    free(coded);
     if (!done) {
         integer_network_free(n);
         return false;

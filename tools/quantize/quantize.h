@@ -30,6 +30,7 @@ typedef struct quantize_options {
     const uint8_t *layer_bits; /* (iviti_weight_layers) of each by itself; NULL: all as above */
     int activation_bits; /* of the blocks' and merges' activations: 2 to 8 */
     operators operators;
+    unsigned iterations; /* of reconstruction, for each block and stage; 0: none */
     unsigned threads;
     void (*progress)(void *user, size_t done, size_t of); /* may be NULL */
     void *user;

@@ -16,6 +16,8 @@ typedef struct quantizer {
     arena *memory;                         /* out->memory: what the file will hold */
     arena scratch;                         /* of the layer at hand */
     double stream_scale[IVITI_MAX_STAGES]; /* of the s16 residual stream */
+    float *coded;                          /* reconstruction: the stream as the blocks so far leave it
+                                              when they are quantised; else NULL */
     struct sensitivity *sensitivity;       /* asked for, or NULL */
     row_weights weights;                   /* of the rows of the layer at hand */
     layer_row *rows;
@@ -41,6 +43,9 @@ bool quantize_block_variants(quantizer *q, uint32_t block, const network_capture
 /* Bits of an activation of a block. */
 int quantizer_bits(const quantizer *q, uint32_t block, iviti_activation which);
 
+/* Steps of progress that a block takes. */
+size_t quantizer_steps(const quantizer *q);
+
 /* A constant scale without offset: the s16 stream. */
 code quantizer_stream_code(quantizer *q, uint32_t stage);
 
@@ -63,6 +68,12 @@ int quantizer_weight_bits(const quantizer *q, uint32_t block, block_layer layer)
  * scratch memory. NULL, with a sentence, where it runs out. */
 const double *quantizer_balance(quantizer *q, const code *c, const float *x, size_t rows,
                                 const network_linear *layer, size_t outputs, int bits);
+
+/* The code of a LayerNorm's output x (rows, width), balanced for the layer that reads it, with weights of
+ * so many bits. */
+bool quantizer_code_norm(quantizer *q, const network_norm *norm, const float *x, size_t rows,
+                         const network_linear *layer, size_t outputs, size_t width, int code_bits,
+                         int bits, code *c);
 
 /* A dense layer of a block or a merge as the options want it, and its row of the table. slot: its place
  * in weight_bits. x (rows, in) is what it is given. */
@@ -123,8 +134,27 @@ bool quantize_row_gelu(quantizer *q, uint32_t block, const network_capture *seen
 /* GELU with the exact error function. */
 double quantize_exact_gelu(double x);
 
+/* The codes around a block's GELU, with its tables. */
+typedef struct mlp_codes {
+    network_linear fc1, fc2; /* hidden channels in the order of the tables */
+    code in, out;            /* of GELU */
+    const float *gelu;       /* (rows, H) what it gave, in that order */
+} mlp_codes;
+
+bool quantize_mlp_codes(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
+                        mlp_codes *m);
+
 /* fc1, GELU and fc2. norm2: the code of fc1's input. */
 bool quantize_mlp(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
                   const code *norm2);
+
+/* Room for what a block computes. */
+bool quantizer_capture(quantizer *q, size_t rows, size_t dim, size_t hidden, network_capture *c);
+
+/* Whether reconstruction can be done for these operators; a sentence where not. */
+bool quantize_reconstructible(const iviti_geometry *g, report *r);
+
+/* One block by reconstruction: x, the float stream, and q->coded pass through it. */
+bool quantize_reconstructed(quantizer *q, uint32_t block, float *x);
 
 #endif

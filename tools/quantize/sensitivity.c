@@ -135,8 +135,9 @@ static bool measure(quantizer *q, arena *memory, uint32_t slot, const network_li
         return report_fail(q->r, "sensitivity: out of memory");
 
     for (int w = 0; w < SENSITIVITY_WIDTHS; w++) {
-        const dense_fit fit = { q->options->method, sensitivity_bits[w],
-                                q->options->compensate ? c : NULL };
+        const dense_fit fit = { .method = q->options->method,
+                                .bits = sensitivity_bits[w],
+                                .compensation = q->options->compensate ? c : NULL };
         integer_dense d;
         if (!quantize_dense(memory, "sensitivity", layer->weight, layer->bias, outputs, in, out, false,
                             &fit, &d, q->r))

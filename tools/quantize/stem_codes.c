@@ -92,7 +92,7 @@ static bool quantize_convolution(quantizer *q, uint32_t i, const uint8_t *pixels
     };
     const size_t inputs = iviti_convolution_inputs(&n->geometry, i);
     const code in = i ? as_inputs(q, map, inputs) : quantizer_pixel_code(q, inputs);
-    const dense_fit fit = { q->options->method, 8, NULL };
+    const dense_fit fit = { .method = q->options->method, .bits = 8 };
     code out;
     char name[48];
 
