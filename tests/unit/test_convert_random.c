@@ -29,25 +29,16 @@ static void must_succeed(cli_result result)
     cli_free(&result);
 }
 
-/* Converts, compares with the float network, and runs a picture. */
-static void convert_and_run(const char *checkpoint, const char *nonlinear)
+/* Runs a picture. */
+static void same_bits_everywhere(const char *model)
 {
-    const char *const model = cli_path("model.gguf");
-    cli_result result = CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder,
-                            "--nonlinear", nonlinear, "--json", "--quiet");
-    json_t *object = cli_one_object(&result);
-    assert_true(cli_number(object, "agreement") >= 75);
-    assert_true(cli_number(object, "cosine") >= 0.99);
-    json_decref(object);
-    cli_free(&result);
-
     json_t *first = NULL;
     static const char *const variants[][2] = { { "--isa=best", "--threads=2" },
                                                { "--isa=ref", "--threads=1" } };
     for (size_t i = 0; i < 2; i++) {
-        result = CLI("iviti-classify", "--json", "--logits", variants[i][0], variants[i][1], model,
-                     cli_path("picture-1.png"));
-        object = cli_one_object(&result);
+        cli_result result = CLI("iviti-classify", "--json", "--logits", variants[i][0],
+                                variants[i][1], model, cli_path("picture-1.png"));
+        json_t *const object = cli_one_object(&result);
         json_t *const logits = json_object_get(object, "logits");
         assert_int_equal(json_array_size(logits), 10);
         if (first == NULL)
@@ -59,6 +50,46 @@ static void convert_and_run(const char *checkpoint, const char *nonlinear)
     json_decref(first);
 }
 
+/* Converts, compares with the float network, and runs. */
+static void convert_and_run(const char *checkpoint, const char *nonlinear)
+{
+    const char *const model = cli_path("model.gguf");
+    cli_result result = CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder,
+                            "--nonlinear", nonlinear, "--json", "--quiet");
+    json_t *object = cli_one_object(&result);
+    assert_true(cli_number(object, "agreement") >= 75);
+    assert_true(cli_number(object, "cosine") >= 0.99);
+    json_decref(object);
+    cli_free(&result);
+    same_bits_everywhere(model);
+}
+
+/* Each operator, in any mix; the float network is the farther away the coarser they are. */
+static void convert_with_operators(const char *checkpoint)
+{
+    static const struct {
+        const char *softmax, *gelu, *norm;
+        double cosine;
+    } mixes[] = {
+        { "q15", "i-gelu", "newton", 0.99 },  { "sulq", "table", "exact", 0.95 },
+        { "i-exp", "shiftgelu", "l1", 0.95 }, { "lis", "i-gelu", "exact", 0.95 },
+        { "shiftmax8", "table", "l1", 0.8 },
+    };
+    const char *const model = cli_path("mixed.gguf");
+    for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++) {
+        cli_result result = CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder,
+                                "--softmax", mixes[i].softmax, "--gelu", mixes[i].gelu,
+                                "--layernorm", mixes[i].norm, "--json", "--quiet");
+        json_t *object = cli_one_object(&result);
+        if (!(cli_number(object, "cosine") >= mixes[i].cosine))
+            fail_msg("%s, %s, %s: cosine %g", mixes[i].softmax, mixes[i].gelu, mixes[i].norm,
+                     cli_number(object, "cosine"));
+        json_decref(object);
+        cli_free(&result);
+        same_bits_everywhere(model);
+    }
+}
+
 /* Four stages, windows of 7 with and without shift, and one window that is the whole last stage. */
 static void swin_of_tinys_shape(void **state)
 {
@@ -68,6 +99,7 @@ static void swin_of_tinys_shape(void **state)
                      "--heads=1,2,4,8", "--classes=10", "-o", checkpoint));
     convert_and_run(checkpoint, "table");
     convert_and_run(checkpoint, "shift");
+    convert_with_operators(checkpoint);
 }
 
 static void vit_of_deits_shape(void **state)
@@ -78,6 +110,7 @@ static void vit_of_deits_shape(void **state)
                      "--heads=2", "--classes=10", "-o", checkpoint));
     convert_and_run(checkpoint, "table");
     convert_and_run(checkpoint, "shift");
+    convert_with_operators(checkpoint);
 }
 
 /* Its stem, its second head and its branches divided by two, in the width of 128. */

@@ -332,6 +332,79 @@ static void sulq_codes_are_the_formula(void **state)
             }
 }
 
+/* Attention with SULQ against its formula in double precision, sum of (2^E - eta) v at a scale, for every
+ * instruction set that is here. Scores are such that codes of all kinds occur. */
+static void sulq_attention_is_the_formula(void **state)
+{
+    enum { TOKENS = 61, WIDTH = 20, SHIFT = 6 };
+    static _Alignas(64) int8_t keys[((TOKENS + 15) / 16 * 16) * WIDTH];
+    static _Alignas(64) int8_t values[32 * ((TOKENS + 3) / 4 * 4)];
+    static _Alignas(64) uint8_t scratch[16 * 64 * 6 + 4096];
+    uint8_t table[256], q[TOKENS * WIDTH], y[TOKENS * WIDTH];
+    uint64_t seed = 9;
+    bool seen[8] = { false };
+    (void)state;
+
+    for (int i = 0; i < 256; i++)
+        table[i] = (uint8_t)floor(255 * exp(-i * log(510) / 254.5) + 0.5);
+    for (size_t i = 0; i < sizeof q; i++)
+        q[i] = (uint8_t)fixture_uniform(&seed, 60, 196);
+    for (size_t t = 0; t < TOKENS; t++)
+        for (size_t d = 0; d < WIDTH; d++) {
+            keys[iviti_panel_offset(t, d, WIDTH)] = (int8_t)fixture_uniform(&seed, -127, 127);
+            values[iviti_panel_offset(d, t, TOKENS)] = (int8_t)fixture_uniform(&seed, -127, 127);
+        }
+
+    const sulq_code c = sulq_code_over(0.01, 4, 0, 1);
+    iviti_sulq s = { .shift = SHIFT };
+    int32_t thresholds[IVITI_SULQ_THRESHOLDS];
+    const int lowest = sulq_thresholds(&c, thresholds);
+    for (int k = 0; k < IVITI_SULQ_THRESHOLDS; k++)
+        s.threshold[k] = (uint32_t)thresholds[k];
+    s.eta = (int32_t)lround(ldexp(c.eta, SHIFT - lowest));
+    const double output = 0.9; /* of one unit of the real sum */
+    const iviti_attention a = { .kind = IVITI_SOFTMAX_SULQ,
+                                .head_dim = WIDTH,
+                                .tokens = TOKENS,
+                                .score = fixture_dyadic(0.006, 1, 62),
+                                .exp_table = table,
+                                .sulq = &s,
+                                .output = fixture_dyadic(ldexp(output, lowest - SHIFT), 32, 62) };
+    for (int isa = IVITI_ISA_REF; isa <= IVITI_ISA_I8MM; isa++) {
+        iviti_kernels k;
+        if (!iviti_isa_available((iviti_isa)isa))
+            continue;
+        iviti_kernels_select(&k, (iviti_isa)isa);
+        k.attention(&a, q, WIDTH, 0, TOKENS, keys, values, y, WIDTH, scratch);
+        for (size_t r = 0; r < TOKENS; r++) {
+            double score[TOKENS], e[TOKENS], sum = 0, most = -INFINITY;
+            for (size_t t = 0; t < TOKENS; t++) {
+                score[t] = 0;
+                for (size_t d = 0; d < WIDTH; d++)
+                    score[t] += (q[r * WIDTH + d] - 128.0) * keys[iviti_panel_offset(t, d, WIDTH)];
+                most = fmax(most, score[t]);
+            }
+            for (size_t t = 0; t < TOKENS; t++) {
+                e[t] = table[(int)fmin(255, floor((most - score[t]) * 0.006 + 0.5))];
+                sum += e[t];
+            }
+            for (size_t d = 0; d < WIDTH; d++) {
+                double real = 0;
+                for (size_t t = 0; t < TOKENS; t++) {
+                    const int exponent = sulq_exponent(&c, e[t] / sum);
+                    seen[exponent - lowest] = true;
+                    real += (ldexp(1, exponent) - c.eta) * values[iviti_panel_offset(d, t, TOKENS)];
+                }
+                const double clamped = fmax(-128, fmin(127, real * output));
+                /* half a unit of rounding, and eta's */
+                assert_true(fabs(y[r * WIDTH + d] - 128.0 - clamped) <= 0.5 + 0.1);
+            }
+        }
+    }
+    for (size_t i = 0; i < COUNT(seen); i++)
+        assert_true(seen[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +419,7 @@ int main(void)
         cmocka_unit_test(l1_vector),
         cmocka_unit_test(sulq_thresholds_of_the_paper),
         cmocka_unit_test(sulq_codes_are_the_formula),
+        cmocka_unit_test(sulq_attention_is_the_formula),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
