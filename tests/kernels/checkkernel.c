@@ -91,7 +91,7 @@ static bool check_line(const struct line *line, const options *o)
                .reference = line->reference,
                .kernel = line->kernel,
                .bench = o->bench,
-               .chance = { o->seed, UNIFORM } };
+               .chance = { .state = o->seed, .filling = UNIFORM } };
 
     if (o->bench) {
         line->check(&t);
