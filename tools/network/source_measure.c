@@ -250,10 +250,12 @@ static bool mentions(const char *text, const char *word)
  * decides, or what is published in that shape, or the commoner kind. */
 static const char *default_preset(const source *s, const char **other)
 {
-    const char *name = s->lvvit ? "deit-timm" : s->map->preset;
+    const char *name = s->map->preset;
     const uint32_t dim = s->geometry.stage[0].dim;
     const bool deit = mentions(s->c->file, "deit");
     *other = NULL;
+    if (s->lvvit) /* DynamicViT evaluates as DeiT does */
+        return s->predictors > 0 ? "deit" : "deit-timm";
     if (strcmp(name, "deit") == 0 && !s->ivit) {
         if (s->block[0][MODULE_SCALE1].weight != NULL)
             return "deit3";
