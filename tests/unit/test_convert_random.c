@@ -124,6 +124,18 @@ static void lvvits_shape(void **state)
     convert_and_run(checkpoint, "shift");
 }
 
+/* Predictors before the second, third and fourth block of four, and a head that reads the patches which
+ * are left. */
+static void dynamicvit_of_lvvit(void **state)
+{
+    const char *const checkpoint = cli_path("dynamic.safetensors");
+    (void)state;
+    must_succeed(CLI("tests/make-checkpoint", "--preset=lvvit-s", "--dim=128", "--depth=4",
+                     "--heads=2", "--channels=16,16,16", "--classes=10", "--predictors=3", "-o",
+                     checkpoint));
+    convert_and_run(checkpoint, "table");
+}
+
 static void torchvisions_stem(void **state)
 {
     const char *const checkpoint = cli_path("stem.safetensors");
@@ -173,6 +185,7 @@ int main(void)
         cmocka_unit_test(swin_of_tinys_shape),
         cmocka_unit_test(vit_of_deits_shape),
         cmocka_unit_test(lvvits_shape),
+        cmocka_unit_test(dynamicvit_of_lvvit),
         cmocka_unit_test(torchvisions_stem),
         cmocka_unit_test(checkpoints_follow_their_seed),
         cmocka_unit_test(impossible_shapes_are_refused),
