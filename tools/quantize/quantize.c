@@ -288,9 +288,9 @@ bool quantizer_capture(quantizer *q, size_t rows, size_t dim, size_t hidden, net
     return !q->scratch.failed;
 }
 
-static row_weights weights_of(const iviti_geometry *g, uint32_t stage)
+static row_weights weights_of(const iviti_geometry *g, size_t tokens)
 {
-    const size_t tokens = iviti_stage_tokens(g, stage), prefix = g->prefix_tokens;
+    const size_t prefix = g->prefix_tokens;
     const double share = prefix ? PREFIX_SHARE * (double)(tokens - prefix) / (double)prefix : 1;
     return (row_weights){ tokens, prefix, fmax(share, 1) };
 }
@@ -310,7 +310,7 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
 
     if (q->sensitivity)
         sensitivity_enter(q->sensitivity, stage, x, q->pictures);
-    q->weights = weights_of(&n->geometry, stage);
+    q->weights = weights_of(&n->geometry, rows / q->pictures);
     if (q->coded)
         return quantize_reconstructed(q, i, x);
     if (!quantizer_capture(q, rows, dim, hidden, &seen))
