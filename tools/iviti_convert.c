@@ -46,7 +46,7 @@ typedef struct settings {
     uint32_t iterations;
 } settings;
 
-#define WEIGHT_CHOICES    "8|6|4|3|mixed"
+#define WEIGHT_CHOICES    "8|6|4|3|mixed|codebook16"
 #define ACTS_CHOICES      "8|6|4|3"
 #define ALLOCATION_CHOICES "sensitivity|prefix|random" /* mixed_allocation */
 #define NONLINEAR_CHOICES "table|shift"
@@ -59,8 +59,8 @@ enum { NONLINEAR_TABLE, NONLINEAR_SHIFT };
 enum { UNSET = -1 };
 enum { RECIPE_UNSET = -1, RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE, RECIPE_RECONSTRUCT };
 #define RECONSTRUCT_ITERATIONS 120
-static const int WEIGHT_BITS[] = { 8, 6, 4, 3, 4 };
-enum { WEIGHTS_MIXED = 4 };
+static const int WEIGHT_BITS[] = { 8, 6, 4, 3, 4, 4 };
+enum { WEIGHTS_MIXED = 4, WEIGHTS_CODEBOOK = 5 };
 
 static const option_spec OPTIONS[] = {
     { .name = "output",
@@ -93,7 +93,8 @@ static const option_spec OPTIONS[] = {
       .value = "BITS",
       .choices = WEIGHT_CHOICES,
       .help = "Bits of a weight of the blocks (default: 8), or mixed: of each layer what serves the "
-              "logits best within --budget-mb. The patch embedding and the classifier keep 8." },
+              "logits best within --budget-mb, or codebook16: 4 bits that choose one of 16 integers of "
+              "the layer. The patch embedding and the classifier keep 8." },
     { .name = "budget-mb",
       .kind = OPTION_REAL,
       .offset = offsetof(settings, budget_mb),
@@ -295,6 +296,7 @@ static bool quantize(conversion *c, report *r)
         .method = s->recipe == RECIPE_MINMAX ? RANGE_MINMAX : RANGE_MSE,
         .compensate = s->recipe == RECIPE_COMPENSATE || s->recipe == RECIPE_RECONSTRUCT,
         .weight_bits = WEIGHT_BITS[s->weights],
+        .codebook = s->weights == WEIGHTS_CODEBOOK,
         .activation_bits = WEIGHT_BITS[s->acts],
         .operators = chosen_operators(s),
         .threads = options_threads(&s->common),

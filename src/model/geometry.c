@@ -314,6 +314,33 @@ static bool check_weight_bits(verdict *v, const iviti_geometry *g)
     return true;
 }
 
+static bool check_codebook(verdict *v, uint32_t layer, unsigned bits, const int8_t *entry)
+{
+    for (uint32_t i = 0; i < IVITI_CODEBOOK; i++) {
+        const uint32_t at = IVITI_CODEBOOK * layer + i;
+        if (bits != 4 && entry[i] != 0)
+            return fail(v, IVITI_ERROR_CORRUPT,
+                        "iviti.weights.codebooks[%u] is %d; it must be 0, for the layer has not 4 bits",
+                        at, entry[i]);
+        if (entry[i] < -127)
+            return fail(v, IVITI_ERROR_RANGE,
+                        "iviti.weights.codebooks[%u] is %d; it must be -127 to 127", at, entry[i]);
+        if (i > 0 && entry[i] < entry[i - 1])
+            return fail(v, IVITI_ERROR_CORRUPT,
+                        "iviti.weights.codebooks[%u] is %d; it must not be below %d, the entry before",
+                        at, entry[i], entry[i - 1]);
+    }
+    return true;
+}
+
+static bool check_codebooks(verdict *v, const iviti_geometry *g)
+{
+    for (uint32_t i = 0; i < iviti_weight_layers(g) && g->codebooks; i++)
+        if (!check_codebook(v, i, g->weight_bits[i], g->codebook[i]))
+            return false;
+    return true;
+}
+
 static bool check_activation_bits(verdict *v, const iviti_geometry *g)
 {
     for (uint32_t i = 0; i < iviti_activations(g); i++) {
@@ -400,7 +427,7 @@ static bool check_file(verdict *v, const iviti_geometry *g)
     if (g->logits_shift < 1 || g->logits_shift > 62)
         return fail(v, IVITI_ERROR_RANGE, "iviti.logits.shift is %u; it must be 1 to 62",
                     g->logits_shift);
-    return check_weight_bits(v, g) && check_activation_bits(v, g);
+    return check_weight_bits(v, g) && check_codebooks(v, g) && check_activation_bits(v, g);
 }
 
 const char *iviti_geometry_check_file(const iviti_geometry *g, iviti_status *status, char *text,

@@ -29,6 +29,7 @@
 #define IVITI_MAX_KERNEL 16       /* side of a convolution's window, and its stride */
 #define IVITI_MAX_INPUTS 16384    /* of a convolution's or of the embedding's window */
 #define IVITI_BLOCK_WEIGHTS 4 /* dense layers of a block: qkv, proj, fc1, fc2 */
+#define IVITI_CODEBOOK 16 /* entries of a layer's codebook */
 #define IVITI_MAX_WEIGHTS (IVITI_BLOCK_WEIGHTS * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES - 1)
 
 /* Activations of a block that may have fewer than 8 bits, in the order of the computation. */
@@ -130,6 +131,8 @@ typedef struct iviti_geometry {
     iviti_preprocess preprocess;
     uint8_t weight_bits[IVITI_MAX_WEIGHTS]; /* 3, 4, 6 or 8 for each dense layer of the blocks and
                                                merges, in the order of the file; 0 is 8, too */
+    bool codebooks; /* 4-bit weights are indices into the layer's codebook */
+    int8_t codebook[IVITI_MAX_WEIGHTS][IVITI_CODEBOOK]; /* -127..127, not falling; 0 without 4 bits */
     uint8_t activation_bits[IVITI_MAX_ACTIVATIONS]; /* 2 to 8 for each activation of the blocks and
                                                        input of a merge; 0 is 8, too */
     uint32_t logits_multiplier; /* in [2^30, 2^31) */

@@ -47,6 +47,7 @@ typedef enum key {
     KEY_GELU,
     KEY_HEAD,
     KEY_WEIGHT_BITS,
+    KEY_CODEBOOKS,
     KEY_ACTIVATION_BITS,
     KEY_PRUNE_KIND,
     KEY_PRUNE_AT,
@@ -102,6 +103,7 @@ static const struct {
     [KEY_GELU] = { "iviti.operators.gelu", IVITI_GGUF_STRING, false, REQUIRED },
     [KEY_HEAD] = { "iviti.operators.head", IVITI_GGUF_STRING, false, OPTIONAL },
     [KEY_WEIGHT_BITS] = { "iviti.weights.bits", IVITI_GGUF_U32, true, OPTIONAL },
+    [KEY_CODEBOOKS] = { "iviti.weights.codebooks", IVITI_GGUF_I8, true, OPTIONAL },
     [KEY_ACTIVATION_BITS] = { "iviti.activations.bits", IVITI_GGUF_U32, true, OPTIONAL },
     [KEY_PRUNE_KIND] = { "iviti.prune.kind", IVITI_GGUF_STRING, false, OPTIONAL },
     [KEY_PRUNE_AT] = { "iviti.prune.at", IVITI_GGUF_U32, true, WITH_PRUNING },
@@ -123,6 +125,7 @@ typedef struct collector {
     bool seen[KEYS];
     uint64_t labels;
     uint64_t weights; /* elements of iviti.weights.bits */
+    uint64_t codebooks; /* elements of iviti.weights.codebooks */
     uint64_t activations; /* elements of iviti.activations.bits */
     uint64_t stages[KEYS]; /* elements of the stage arrays, of the stem's and of pruning's */
     uint64_t unknown;      /* offset of the first iviti. key that is none; 0: no such key */
@@ -286,6 +289,19 @@ static iviti_status store_weight_bits(collector *c, const iviti_gguf_pair *pair)
                         "iviti.weights.bits[%zu] is %" PRIu32 "; it must be 3, 4, 6 or 8", i, bits);
         c->result->geometry.weight_bits[i] = (uint8_t)bits;
     }
+    return IVITI_OK;
+}
+
+static iviti_status store_codebooks(collector *c, const iviti_gguf_pair *pair)
+{
+    iviti_geometry *const g = &c->result->geometry;
+    if (pair->count > IVITI_CODEBOOK * IVITI_MAX_WEIGHTS)
+        return FAIL(c, IVITI_ERROR_LIMIT,
+                    "iviti.weights.codebooks has %" PRIu64 " elements; the limit is %d", pair->count,
+                    IVITI_CODEBOOK * IVITI_MAX_WEIGHTS);
+    c->codebooks = pair->count;
+    g->codebooks = true;
+    memcpy(g->codebook, pair->data, (size_t)pair->count);
     return IVITI_OK;
 }
 
@@ -454,6 +470,8 @@ static iviti_status store(collector *c, key id, const iviti_gguf_pair *pair)
         return store_labels(c, pair);
     case KEY_WEIGHT_BITS:
         return store_weight_bits(c, pair);
+    case KEY_CODEBOOKS:
+        return store_codebooks(c, pair);
     case KEY_ACTIVATION_BITS:
         return store_activation_bits(c, pair);
     case KEY_PRUNE_AT:
@@ -613,6 +631,11 @@ static iviti_status read_pairs(iviti_reader *r, uint32_t *keys, iviti_metadata *
                               "iviti.weights.bits has %" PRIu64
                               " elements; the network has %" PRIu32 " layers in blocks and merges",
                               c.weights, iviti_weight_layers(g));
+    if (c.seen[KEY_CODEBOOKS] && c.codebooks != IVITI_CODEBOOK * (uint64_t)iviti_weight_layers(g))
+        return iviti_log_fail(r->log, IVITI_ERROR_CORRUPT,
+                              "iviti.weights.codebooks has %" PRIu64
+                              " elements; it must have %d for each of %" PRIu32 " layers",
+                              c.codebooks, IVITI_CODEBOOK, iviti_weight_layers(g));
     if (c.seen[KEY_ACTIVATION_BITS] && c.activations != iviti_activations(g))
         return iviti_log_fail(r->log, IVITI_ERROR_CORRUPT,
                               "iviti.activations.bits has %" PRIu64

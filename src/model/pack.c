@@ -30,6 +30,13 @@ static unsigned tile_has_minimum(const int8_t *tile)
     return found;
 }
 
+/* `width` indices of 4 bits to the entries of the codebook. */
+static void look_up(const uint8_t *from, size_t width, const int8_t *codebook, int8_t *to)
+{
+    for (size_t k = 0; k < width; k++)
+        to[k] = codebook[k % 2 ? from[k / 2] >> 4 : from[k / 2] & 15];
+}
+
 /* `width` weights to s8. 1 if one of them is the least. */
 static unsigned expand(const uint8_t *from, size_t width, uint32_t bits, int8_t *to)
 {
@@ -59,8 +66,8 @@ bool iviti_packed_padding_zero(const uint8_t *rows, size_t count, size_t in, uin
     return found == 0;
 }
 
-bool iviti_pack_panel(const uint8_t *rows, size_t count, size_t in, uint32_t bits, int8_t *panel,
-                      int32_t *sums)
+bool iviti_pack_panel(const uint8_t *rows, size_t count, size_t in, uint32_t bits,
+                      const int8_t *codebook, int8_t *panel, int32_t *sums)
 {
     const size_t stride = iviti_packed_row(in, bits);
     int8_t tile[IVITI_PANEL][TILE];
@@ -72,7 +79,9 @@ bool iviti_pack_panel(const uint8_t *rows, size_t count, size_t in, uint32_t bit
         if (width < TILE)
             memset(tile, 0, sizeof tile);
         for (size_t r = 0; r < count; r++) {
-            if (bits < 8)
+            if (codebook)
+                look_up(rows + r * stride + k / 2, width, codebook, tile[r]);
+            else if (bits < 8)
                 minimum |= expand(rows + r * stride + k / 8 * bits, width, bits, tile[r]);
             else if (width == TILE)
                 memcpy(tile[r], rows + r * in + k, TILE);

@@ -250,35 +250,32 @@ static void set_shift_range(const iviti_geometry *g, iviti_tensor_spec *s)
         s->low = 32;
 }
 
-/* Bits of a weight of the layer. */
-static uint32_t weight_bits(const iviti_geometry *g, const iviti_tensor_spec *s)
+/* The layer's place in weight_bits, or -1 where its weights have 8 bits in every file. */
+static int weight_slot(const iviti_geometry *g, const iviti_tensor_spec *s)
 {
-    uint32_t slot;
+    const uint32_t block = iviti_block_weights(s->index, s->stage);
     switch (s->owner) {
     case IVITI_BLOCK_QKV:
-        slot = iviti_block_weights(s->index, s->stage);
-        break;
+        return (int)block;
     case IVITI_BLOCK_PROJ:
-        slot = iviti_block_weights(s->index, s->stage) + 1;
-        break;
+        return (int)block + 1;
     case IVITI_BLOCK_FC1:
-        slot = iviti_block_weights(s->index, s->stage) + 2;
-        break;
+        return (int)block + 2;
     case IVITI_BLOCK_FC2:
-        slot = iviti_block_weights(s->index, s->stage) + 3;
-        break;
+        return (int)block + 3;
     case IVITI_MERGE_REDUCTION:
-        slot = iviti_merge_weights(g, s->stage);
-        break;
+        return (int)iviti_merge_weights(g, s->stage);
     default:
-        return 8;
+        return -1;
     }
-    return g->weight_bits[slot] == 0 ? 8 : g->weight_bits[slot];
 }
 
 static void set_weight(const iviti_geometry *g, iviti_tensor_spec *s, uint32_t out, uint32_t in)
 {
-    s->bits = weight_bits(g, s);
+    const int slot = weight_slot(g, s);
+    s->bits = slot < 0 || g->weight_bits[slot] == 0 ? 8 : g->weight_bits[slot];
+    if (g->codebooks && s->bits == 4)
+        s->codebook = g->codebook[slot];
     s->inputs = in;
     set_shape(s, IVITI_TYPE_I8, out, (uint32_t)iviti_packed_row(in, s->bits));
     if (s->bits == 8)
@@ -424,6 +421,7 @@ static bool fill(const iviti_geometry *g, iviti_owner first, size_t position, iv
     s->kind = owners[owner].kind;
     s->field = kinds[s->kind].field[position];
     s->bits = 0;
+    s->codebook = NULL;
     s->inputs = 0;
     if (s->kind == IVITI_ARRAY && s->owner > IVITI_PATCHES_HEAD)
         fill_predictor_array(g, s);

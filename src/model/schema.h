@@ -111,6 +111,7 @@ typedef struct iviti_tensor_spec {
     iviti_layer_kind kind;
     iviti_field field;
     uint32_t bits;   /* of an element of a weight; else 0 */
+    const int8_t *codebook; /* in the geometry: of what a weight's elements are indices; or NULL */
     uint32_t inputs; /* of a weight: elements of a row once it is unpacked, shape[1] where bits is 8 */
     uint32_t index; /* block through all stages, convolution, or stage of a merge or of pruning, or 0 */
     uint32_t stage;

@@ -239,7 +239,7 @@ static iviti_status load_panel(iviti_tensor_loader *l, const iviti_tensor_spec *
     if (status != IVITI_OK)
         return status;
     const int32_t most = (1 << (spec->bits - 1)) - 1;
-    if (!iviti_pack_panel(bytes, rows, spec->inputs, spec->bits, panel, sums))
+    if (!iviti_pack_panel(bytes, rows, spec->inputs, spec->bits, spec->codebook, panel, sums))
         return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
                               "%s has a %" PRId32 " in rows %" PRIu32 " to %zu; it must be %" PRId32
                               " to %" PRId32,

@@ -97,14 +97,15 @@ static void test_against_exhaustive(void **state)
         assert_true(compensation_target(&c, &in, weight, 1, target));
 
         const double scale = 0.02 / 3;
-        const double error = compensation_round(&c, target, scale, 3, scratch, q);
+        const weight_grid grid = { 3, NULL };
+        const double error = compensation_round(&c, target, scale, &grid, scratch, q);
         nearest(target, scale, 3, WIDTH, plain);
         const double best = exhaustive(&c, target, scale, 3);
         assert_true(fabs(error - error_of(&c, target, scale, q)) <= 1e-9 * (error + 1e-12));
         assert_true(error >= best * (1 - 1e-9));
         for (size_t k = 0; k < WIDTH; k++)
             assert_in_range(q[k] + 3, 0, 6);
-        compensation_refine(&c, target, scale, 3, scratch, q);
+        compensation_refine(&c, target, scale, &grid, scratch, q);
         const double refined = error_of(&c, target, scale, q);
         assert_true(refined <= error * (1 + 1e-9) && refined >= best * (1 - 1e-9));
         for (size_t k = 0; k < WIDTH; k++)

@@ -134,7 +134,7 @@ static void test_panel(void **state)
             for (size_t i = 0; i < ROWS * in; i++)
                 weights[i] = (int8_t)((int32_t)(i % (size_t)(2 * limit + 1)) - limit);
             weight_packing_pack(weights, ROWS, in, bits, packed);
-            assert_true(iviti_pack_panel(packed, ROWS, in, bits, panel, sums));
+            assert_true(iviti_pack_panel(packed, ROWS, in, bits, NULL, panel, sums));
             assert_true(iviti_packed_padding_zero(packed, ROWS, in, bits));
             for (size_t r = 0; r < ROWS; r++) {
                 int32_t sum = 0;
@@ -148,7 +148,7 @@ static void test_panel(void **state)
                 const int8_t before = weights[in + k];
                 weights[in + k] = (int8_t)(-limit - 1);
                 weight_packing_pack(weights, ROWS, in, bits, packed);
-                assert_false(iviti_pack_panel(packed, ROWS, in, bits, panel, sums));
+                assert_false(iviti_pack_panel(packed, ROWS, in, bits, NULL, panel, sums));
                 weights[in + k] = before;
             }
             weight_packing_pack(weights, ROWS, in, bits, packed);

@@ -109,6 +109,15 @@ static void put_weight_bits(model_writer *w)
         put_u32(w, w->geometry.weight_bits[i] == 0 ? 8 : w->geometry.weight_bits[i]);
 }
 
+static void put_codebooks(model_writer *w)
+{
+    const uint32_t layers = iviti_weight_layers(&w->geometry);
+    if (!w->geometry.codebooks)
+        return;
+    put_array_pair(w, "iviti.weights.codebooks", IVITI_GGUF_I8, (uint64_t)IVITI_CODEBOOK * layers);
+    put_bytes(w, w->geometry.codebook, (size_t)IVITI_CODEBOOK * layers);
+}
+
 static void put_activation_bits(model_writer *w)
 {
     const uint32_t count = iviti_activations(&w->geometry);
@@ -213,6 +222,7 @@ static void put_geometry(model_writer *w, const model_metadata *m)
     if (g->token_head)
         put_text_pair(w, "iviti.operators.head", "class+patches");
     put_weight_bits(w);
+    put_codebooks(w);
     put_activation_bits(w);
     put_pruning(w);
     put_number_pair(w, "iviti.logits.multiplier", g->logits_multiplier);

@@ -177,8 +177,20 @@ bool compensation_target(const compensation *c, const code *in, const float *wei
     return true;
 }
 
-double compensation_round(const compensation *c, const double *target, double scale, int limit,
-                          double *error, int8_t *integers)
+double weight_nearest(const weight_grid *grid, double x)
+{
+    if (!grid->entry) {
+        const double q = nearbyint(x);
+        return q > grid->limit ? grid->limit : q < -grid->limit ? -grid->limit : q;
+    }
+    int at = 0;
+    while (at + 1 < IVITI_CODEBOOK && 2 * x > grid->entry[at] + grid->entry[at + 1])
+        at++;
+    return grid->entry[at];
+}
+
+double compensation_round(const compensation *c, const double *target, double scale,
+                          const weight_grid *grid, double *error, int8_t *integers)
 {
     const size_t width = c->width;
     double total = 0;
@@ -188,8 +200,7 @@ double compensation_round(const compensation *c, const double *target, double sc
     for (size_t j = width; j-- > 0;) {
         const double *const row = c->factor + j * width;
         const double wanted = target[j] + error[j] / row[j];
-        double q = nearbyint(wanted / scale);
-        q = q > limit ? limit : q < -limit ? -limit : q;
+        const double q = weight_nearest(grid, wanted / scale);
         const double missed = (wanted - q * scale) * row[j];
         const double own = target[j] - q * scale;
         integers[j] = (int8_t)q;
@@ -200,8 +211,8 @@ double compensation_round(const compensation *c, const double *target, double sc
     return total;
 }
 
-void compensation_refine(const compensation *c, const double *target, double scale, int limit,
-                         double *gradient, int8_t *integers)
+void compensation_refine(const compensation *c, const double *target, double scale,
+                         const weight_grid *grid, double *gradient, int8_t *integers)
 {
     const size_t width = c->width;
     memset(gradient, 0, width * sizeof *gradient);
@@ -212,8 +223,7 @@ void compensation_refine(const compensation *c, const double *target, double sca
         changed = false;
         for (size_t k = 0; k < width; k++) {
             const double *const row = c->square + k * width;
-            double q = nearbyint(integers[k] + gradient[k] / (scale * row[k]));
-            q = q > limit ? limit : q < -limit ? -limit : q;
+            const double q = weight_nearest(grid, integers[k] + gradient[k] / (scale * row[k]));
             const double step = q - integers[k];
             if (!(fabs(step) > 0))
                 continue;

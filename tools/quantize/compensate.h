@@ -17,7 +17,17 @@
 
 #include <stdint.h>
 
+#include "model/geometry.h"
 #include "quantize/code.h"
+
+/* The integers that a weight may be. */
+typedef struct weight_grid {
+    int limit;           /* -limit to limit */
+    const int8_t *entry; /* (IVITI_CODEBOOK) rising: none but these; NULL: all */
+} weight_grid;
+
+/* The one that is nearest to x. */
+double weight_nearest(const weight_grid *grid, double x);
 
 typedef struct compensation {
     size_t width;
@@ -37,14 +47,14 @@ bool compensation_prepare(arena *memory, const code *in, const float *x, size_t 
 bool compensation_target(const compensation *c, const code *in, const float *weight, size_t outputs,
                          double *target);
 
-/* Integers -limit to limit for a row of targets at `scale`, both in the order of `order`. error (width) is
+/* Integers of the grid for a row of targets at `scale`, both in the order of `order`. error (width) is
  * scratch. Returns the squared error. */
-double compensation_round(const compensation *c, const double *target, double scale, int limit,
-                          double *error, int8_t *integers);
+double compensation_round(const compensation *c, const double *target, double scale,
+                          const weight_grid *grid, double *error, int8_t *integers);
 
 /* Changes single integers while that lowers the error. gradient (width) is scratch. */
-void compensation_refine(const compensation *c, const double *target, double scale, int limit,
-                         double *gradient, int8_t *integers);
+void compensation_refine(const compensation *c, const double *target, double scale,
+                         const weight_grid *grid, double *gradient, int8_t *integers);
 
 /* Lower Cholesky factor of the symmetric a (n, n), in place; the upper triangle is left as it is. False
  * if a is not positive definite. */

@@ -19,6 +19,7 @@ typedef struct integer_dense {
     int bits;                /* of a weight; 3, 4, 6 or 8 */
     int8_t *weight;          /* (out, in), in the range of these bits */
     uint8_t *packed;         /* the same as the file has it; NULL for 8 bits */
+    int8_t *codebook;        /* (IVITI_CODEBOOK) what the weights are entries of, or NULL */
     int32_t *bias;           /* (out) */
     integer_dyadics factor;  /* (out) */
 } integer_dense;

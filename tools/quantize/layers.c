@@ -9,6 +9,7 @@
 
 #include "common/weight_packing.h"
 #include "model/pack.h"
+#include "quantize/codebook.h"
 #include "quantize/dyadic.h"
 
 #define BIAS_LIMIT   (1 << 29)    /* leaves the products their share of 31 bits */
@@ -16,6 +17,7 @@
 #define NARROWEST    0.5          /* of the full range is clipped at most */
 #define AROUND       2            /* compensated: so many scales to either side */
 #define AROUND_STEP  0.06
+#define SPREAD      4.5          /* deviations of a row that a codebook spans */
 #define SNR_ROWS     4096
 #define FINEST_MARGIN 2.01
 
@@ -23,7 +25,7 @@
 typedef struct row_fit {
     const dense_fit *fit;
     size_t in;
-    int limit;
+    weight_grid grid;
     double coarsest;        /* scale that the output's factor allows */
     const double *target;   /* (in) */
     double *scratch;        /* (in) */
@@ -32,11 +34,6 @@ typedef struct row_fit {
     double least, scale;    /* of the best so far */
 } row_fit;
 
-static double clamp_weight(double q, int limit)
-{
-    return q > limit ? limit : q < -limit ? -limit : q;
-}
-
 /* Squared error of the row at a scale, and its integers, each weight by itself. Inputs count by how
  * much they move, where that is known. */
 static double round_row(const row_fit *f, double scale, int8_t *integers)
@@ -44,12 +41,25 @@ static double round_row(const row_fit *f, double scale, int8_t *integers)
     const compensation *c = f->fit->compensation;
     double error = 0;
     for (size_t k = 0; k < f->in; k++) {
-        const double q = clamp_weight(nearbyint(f->target[k] / scale), f->limit);
+        const double q = weight_nearest(&f->grid, f->target[k] / scale);
         const double d = f->target[k] - q * scale;
         integers[k] = (int8_t)q;
         error += c ? c->square[k * f->in + k] * d * d : d * d;
     }
     return error;
+}
+
+/* The scale at which a row's weights are spread over 8 bits as those of all rows are: by their mean square,
+ * which one large weight does not move. Inputs count by how much they move, where that is known. */
+static double spread_of(const double *row, size_t in, const compensation *c)
+{
+    double square = 0, total = 0;
+    for (size_t k = 0; k < in; k++) {
+        const double weight = c ? c->square[k * in + k] : 1;
+        square += weight * row[k] * row[k];
+        total += weight;
+    }
+    return sqrt(square / total) * SPREAD / 127;
 }
 
 static double largest_of(const double *row, size_t in)
@@ -64,7 +74,7 @@ static double largest_of(const double *row, size_t in)
 static void try_scale(row_fit *f, double scale, bool compensated)
 {
     const double error = compensated ? compensation_round(f->fit->compensation, f->target, scale,
-                                                          f->limit, f->scratch, f->tried)
+                                                          &f->grid, f->scratch, f->tried)
                                      : round_row(f, scale, f->tried);
     if (error < f->least) {
         f->least = error;
@@ -77,7 +87,10 @@ static void try_scale(row_fit *f, double scale, bool compensated)
  * without it. */
 static void fit_row(row_fit *f, double smallest)
 {
-    const double widest = fmin(largest_of(f->target, f->in) / f->limit, f->coarsest);
+    const double widest =
+        fmin(f->grid.entry ? 1.3 * spread_of(f->target, f->in, f->fit->compensation)
+                           : largest_of(f->target, f->in) / f->grid.limit,
+             f->coarsest);
     const int candidates = f->fit->method == RANGE_MSE ? WEIGHT_CANDIDATES : 1;
 
     f->least = INFINITY;
@@ -89,7 +102,8 @@ static void fit_row(row_fit *f, double smallest)
     f->least = INFINITY;
     for (int i = -AROUND; i <= AROUND; i++)
         try_scale(f, fmax(fmin(around * (1 + AROUND_STEP * i), f->coarsest), smallest), true);
-    compensation_refine(f->fit->compensation, f->target, f->scale, f->limit, f->scratch, f->integers);
+    compensation_refine(f->fit->compensation, f->target, f->scale, &f->grid, f->scratch,
+                        f->integers);
 }
 
 static void take_scale(row_fit *f, double scale)
@@ -103,7 +117,8 @@ double dense_smallest_scale(double bias, double out_scale)
     return fmax(fabs(bias) / BIAS_LIMIT, out_scale * 0x1p-24);
 }
 
-static bool take_dense(arena *memory, size_t in, size_t out, int bits, integer_dense *d)
+static bool take_dense(arena *memory, size_t in, size_t out, int bits, bool codebook,
+                       integer_dense *d)
 {
     *d = (integer_dense){
         .in = (uint32_t)in,
@@ -113,6 +128,7 @@ static bool take_dense(arena *memory, size_t in, size_t out, int bits, integer_d
         .packed = bits == 8 ? NULL
                             : ARENA_TAKE(memory, uint8_t,
                                          out * iviti_packed_row(in, (uint32_t)bits)),
+        .codebook = codebook ? ARENA_TAKE(memory, int8_t, IVITI_CODEBOOK) : NULL,
         .bias = ARENA_TAKE(memory, int32_t, out),
         .factor = { ARENA_TAKE(memory, int32_t, out), ARENA_TAKE(memory, int8_t, out) },
     };
@@ -155,6 +171,41 @@ static bool finish_row(const char *name, size_t o, double scale, double constant
     return true;
 }
 
+/* The entries that are nearest to the weights of all rows, in terms of the layer's output. */
+static bool choose_codebook(const double *target, size_t outputs, size_t in, const compensation *c,
+                            int8_t *entry)
+{
+    value_bins *bins = calloc(1, sizeof *bins);
+    for (size_t o = 0; o < outputs && bins; o++) {
+        const double *const row = target + o * in;
+        const double scale = spread_of(row, in, c);
+        for (size_t k = 0; k < in && scale > 0; k++)
+            value_bins_add(bins, row[k] / scale,
+                           scale * scale * (c ? c->square[k * in + k] : 1));
+    }
+    if (bins)
+        codebook_cluster(bins, IVITI_CODEBOOK, entry);
+    free(bins);
+    return bins != NULL;
+}
+
+/* The weights as the file has them. */
+static bool pack(const integer_dense *d)
+{
+    const size_t count = (size_t)d->out * d->in;
+    if (!d->codebook) {
+        weight_packing_pack(d->weight, d->out, d->in, (unsigned)d->bits, d->packed);
+        return true;
+    }
+    int8_t *index = malloc(count);
+    if (index) {
+        codebook_indices(d->codebook, d->weight, count, index);
+        weight_packing_pack(index, d->out, d->in, (unsigned)d->bits, d->packed);
+    }
+    free(index);
+    return index != NULL;
+}
+
 bool quantize_dense(arena *memory, const char *name, const float *weight, const float *bias,
                     size_t outputs, const code *in, const code *out, bool pixels,
                     const dense_fit *fit, integer_dense *result, report *r)
@@ -165,14 +216,18 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
     double *scratch = malloc(inputs * sizeof *scratch);
     int8_t *integers = malloc(2 * inputs);
     const bool room = target && scratch && integers && fill_targets(weight, outputs, in, c, target) &&
-                      take_dense(memory, inputs, outputs, fit->bits, result);
+                      take_dense(memory, inputs, outputs, fit->bits, fit->codebook, result);
 
     bool fits = room || report_fail(r, "%s: out of memory", name);
+    if (fits && fit->codebook)
+        fits = choose_codebook(target, outputs, inputs, c, result->codebook) ||
+               report_fail(r, "%s: out of memory", name);
+    const weight_grid grid = { weight_limit(fit->codebook ? 8 : fit->bits), result->codebook };
     for (size_t o = 0; o < outputs && fits; o++) {
         double constant = bias[o] - out->offset[o];
         for (size_t k = 0; k < inputs; k++)
             constant += weight[o * inputs + k] * in->mean[k];
-        row_fit f = { fit, inputs, weight_limit(fit->bits), DENSE_COARSEST * out->scale[o],
+        row_fit f = { fit, inputs, grid, DENSE_COARSEST * out->scale[o],
                       target + o * inputs, scratch, integers, integers + inputs, 0, 0 };
         if (fit->scales)
             take_scale(&f, fit->scales[o]);
@@ -182,8 +237,8 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
             result->weight[o * inputs + (c ? c->order[k] : k)] = integers[k];
         fits = finish_row(name, o, f.scale, constant, in, out, pixels, result, r);
     }
-    if (fits && result->packed)
-        weight_packing_pack(result->weight, outputs, inputs, (unsigned)fit->bits, result->packed);
+    if (fits && result->packed && !pack(result))
+        fits = report_fail(r, "%s: out of memory", name);
     free(target);
     free(scratch);
     free(integers);

@@ -23,6 +23,7 @@ typedef struct layer_row {
 typedef struct dense_fit {
     range_method method;
     int bits;                         /* 3, 4, 6 or 8 */
+    bool codebook;                    /* with 4: indices into 16 entries of 8 bits */
     const compensation *compensation; /* of this layer's inputs; NULL: each weight by itself */
     const double *scales;             /* (outputs) of the integers, where the weights are multiples of
                                          them already; NULL: to be found */

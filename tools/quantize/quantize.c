@@ -43,7 +43,8 @@ bool quantizer_branch(quantizer *q, uint32_t stage, const network_linear *layer,
     if (q->scratch.failed)
         return report_fail(q->r, "stage %u: out of memory", stage);
 
-    const double scale = fmax(stream, dense_finest_scale(layer->weight, branch->width, in, bits));
+    const int width = q->options->codebook && bits == 4 ? 8 : bits; /* of the integers */
+    const double scale = fmax(stream, dense_finest_scale(layer->weight, branch->width, in, width));
     for (size_t i = 0; i < branch->width; i++)
         branch->scale[i] = scale;
     iviti_dyadic f;
@@ -112,8 +113,10 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
     compensation c;
     arena_init(&memory);
     const bool compensate = q->options->compensate;
+    const bool codebook = q->options->codebook && bits == 4;
     const dense_fit fit = { .method = q->options->method,
                             .bits = bits,
+                            .codebook = codebook,
                             .compensation = compensate ? &c : NULL };
     const bool wanted = compensate || q->sensitivity;
     bool done = !wanted || compensation_prepare(&memory, in, x, rows, &q->weights, &c) ||
@@ -124,6 +127,8 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
     arena_free(&memory);
     if (!done)
         return false;
+    if (codebook)
+        memcpy(q->out->geometry.codebook[slot], result->codebook, IVITI_CODEBOOK);
     quantizer_note(q, name, result, layer, in, out, x, rows);
     q->rows[q->row_count - 1].slot = (int)slot;
     return true;
@@ -580,6 +585,7 @@ static bool quantize(const network *source, const uint8_t *pixels, size_t count,
         for (uint32_t i = 0; i < iviti_weight_layers(g); i++)
             n->geometry.weight_bits[i] =
                 options->layer_bits ? options->layer_bits[i] : (uint8_t)options->weight_bits;
+        n->geometry.codebooks = options->codebook;
         for (uint32_t i = 0; i < iviti_activations(g); i++)
             n->geometry.activation_bits[i] = (uint8_t)options->activation_bits;
         n->blocks = ARENA_TAKE(&n->memory, integer_block, g->depth);

@@ -26,6 +26,7 @@ typedef struct quantize_options {
     range_method method;
     bool compensate;   /* weights make up for one another's rounding */
     int weight_bits;   /* of the blocks and merges: 3, 4, 6 or 8 */
+    bool codebook;     /* weights of 4 bits are indices into 16 entries of their layer */
     struct sensitivity *sensitivity; /* measured on the way (sensitivity.h), or NULL */
     const uint8_t *layer_bits; /* (iviti_weight_layers) of each by itself; NULL: all as above */
     int activation_bits; /* of the blocks' and merges' activations: 2 to 8 */
