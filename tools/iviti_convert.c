@@ -271,8 +271,10 @@ static bool plan_bits(conversion *c, const quantize_options *options, report *r)
     const settings *s = c->settings;
     sensitivity measured;
     model_writer *writer = NULL;
-    if (!sensitivity_measure(c->network, c->calibration.pixels, c->calibration.count, options,
-                             &measured, r))
+    if (s->allocation == MIXED_SENSITIVITY
+            ? !sensitivity_measure(c->network, c->calibration.pixels, c->calibration.count, options,
+                                   &measured, r)
+            : !sensitivity_unknown(c->network, options, &measured, r))
         return false;
     iviti_geometry lowest = measured.geometry;
     for (uint32_t i = 0; i < measured.layers; i++)
@@ -419,7 +421,7 @@ static void print_table(const conversion *c)
         else
             printf("%10.1f ", row->snr);
         printf("%12zu", row->bytes);
-        if (mixed && row->slot >= 0)
+        if (mixed && row->slot >= 0 && !isnan(c->plan.error[row->slot]))
             printf(" %12.6f", c->plan.error[row->slot]);
         printf("\n");
     }
@@ -455,7 +457,7 @@ static void print_json(const conversion *c)
         json_put_fixed(&j, "snr_db", row->snr, 2);
         json_put_unsigned(&j, "bytes", row->bytes);
         if (c->settings->weights == WEIGHTS_MIXED && row->slot >= 0)
-            json_put_real(&j, "logit_error", c->plan.error[row->slot], 6);
+            json_put_fixed(&j, "logit_error", c->plan.error[row->slot], 8);
         json_put_end(&j);
     }
     json_put_end(&j);

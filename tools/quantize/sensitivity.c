@@ -233,6 +233,26 @@ bool sensitivity_measure(const network *source, const uint8_t *pixels, size_t co
     return done;
 }
 
+bool sensitivity_unknown(const network *source, const quantize_options *options, sensitivity *s,
+                         report *r)
+{
+    *s = (sensitivity){ .layers = iviti_weight_layers(&source->geometry) };
+    arena_init(&s->memory);
+    s->geometry = source->geometry;
+    s->geometry.norm_kind = options->operators.norm;
+    s->geometry.softmax_kind = options->operators.softmax;
+    s->geometry.gelu_kind = options->operators.gelu;
+    s->geometry.logits_multiplier = 1u << 30; /* of no matter for the size */
+    s->geometry.logits_shift = 30;
+    for (uint32_t i = 0; i < iviti_activations(&source->geometry); i++)
+        s->geometry.activation_bits[i] = (uint8_t)options->activation_bits;
+    s->error = arena_take(&s->memory, s->layers, sizeof *s->error);
+    for (uint32_t i = 0; i < s->layers && s->error; i++)
+        for (int w = 0; w < SENSITIVITY_WIDTHS; w++)
+            s->error[i][w] = NAN;
+    return s->error || report_fail(r, "mixed bits: out of memory");
+}
+
 void sensitivity_free(sensitivity *s)
 {
     arena_free(&s->memory);

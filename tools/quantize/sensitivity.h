@@ -31,6 +31,10 @@ typedef struct sensitivity {
 /* Walks through the network once. On success to be freed with sensitivity_free. */
 bool sensitivity_measure(const network *source, const uint8_t *pixels, size_t count,
                          const quantize_options *options, sensitivity *s, report *r);
+
+/* The same without a measurement: no error is known (NAN). */
+bool sensitivity_unknown(const network *source, const quantize_options *options, sensitivity *s,
+                         report *r);
 void sensitivity_free(sensitivity *s);
 
 /* ---- for the walk -------------------------------------------------------------------------------- */
