@@ -522,6 +522,9 @@ int main(int argc, char **argv)
     if (s.attention != UNSET && s.softmax != UNSET)
         return options_wrong(&program, "--attention and --softmax both choose the softmax");
 
+    if (s.weights == WEIGHTS_CODEBOOK && s.recipe == RECIPE_RECONSTRUCT)
+        return options_wrong(&program, "--recipe reconstruct trains weights of equal steps, which "
+                                       "--weights codebook16 has not");
     if ((s.weights == WEIGHTS_MIXED) != (s.budget_mb > 0))
         return options_wrong(&program, "--weights mixed and --budget-mb X go together");
 

@@ -222,6 +222,7 @@ bool sensitivity_measure(const network *source, const uint8_t *pixels, size_t co
     arena_init(&s->memory);
     walk.weight_bits = sensitivity_bits[MEASURED];
     walk.layer_bits = NULL;
+    walk.iterations = 0; /* the layers' codes are the same with and without training */
     walk.sensitivity = s;
     const bool done = set_up(s, source, pixels, count, options->threads, r) &&
                       quantize_network(source, pixels, count, &walk, &unused, &table, r);
