@@ -43,6 +43,7 @@ typedef struct settings {
     int attention;
     int softmax, gelu, layernorm;
     int recipe;
+    bool simulate;
     uint32_t iterations;
 } settings;
 
@@ -155,6 +156,11 @@ static const option_spec OPTIONS[] = {
       .value = "NAME",
       .choices = NORM_CHOICES,
       .help = "For comparison: exact, newton (I-ViT) or l1." },
+    { .name = "simulate",
+      .kind = OPTION_FLAG,
+      .offset = offsetof(settings, simulate),
+      .help = "Compare the simulation with the float network, too: the model's integers in every "
+              "product, floating point between them. The difference is the price of integers alone." },
     { .name = "recipe",
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, recipe),
@@ -184,6 +190,7 @@ typedef struct conversion {
     quantize_table table;
     mixed_plan plan; /* --weights mixed */
     agreement agreement;
+    agreement simulated; /* --simulate */
     uint64_t file_bytes;
     double seconds;
 } conversion;
@@ -349,7 +356,10 @@ static bool compare(conversion *c, report *r)
         agreement_measure(c->network, model, c->calibration.pixels, c->calibration.count,
                           options_threads(&c->settings->common), &c->agreement, r);
     iviti_model_free(model);
-    return done;
+    return done && (!c->settings->simulate ||
+                    agreement_simulate(c->network, c->integer, c->calibration.pixels,
+                                       c->calibration.count, options_threads(&c->settings->common),
+                                       &c->simulated, r));
 }
 
 static bool read_labels(conversion *c, report *r)
@@ -392,6 +402,8 @@ static bool convert(conversion *c, const char *path, const network_options *opti
     if (c->network->note[0] && !s->common.quiet)
         fprintf(stderr, "iviti-convert: note: %s\n", c->network->note);
     c->ivit = network_is_ivit(c->checkpoint);
+    if (c->ivit && s->simulate)
+        return report_fail(r, "--simulate knows no I-ViT checkpoints: their scales are not the converter's");
     if (!c->ivit && !s->calib)
         return report_fail(r, "--calib DIR is missing: this checkpoint needs pictures to calibrate on");
     if (s->calib && !calibration_load(&c->network->geometry, s->calib, s->calib_count, s->common.quiet,
@@ -431,6 +443,9 @@ static void print_table(const conversion *c)
                "%.4f, relative mse %.4f",
                c->calibration.count, c->agreement.same_top1, c->agreement.cosine,
                c->agreement.relative_mse);
+    if (c->settings->simulate)
+        printf("; with floating point between its products %.1f %%, cosine %.4f, relative mse %.4f",
+               c->simulated.same_top1, c->simulated.cosine, c->simulated.relative_mse);
     printf("\n");
 }
 
@@ -446,6 +461,13 @@ static void print_json(const conversion *c)
         json_put_fixed(&j, "agreement", c->agreement.same_top1, 2);
         json_put_fixed(&j, "cosine", c->agreement.cosine, 6);
         json_put_fixed(&j, "relative_mse", c->agreement.relative_mse, 6);
+    }
+    if (c->settings->simulate) {
+        json_put_object(&j, "simulated");
+        json_put_fixed(&j, "agreement", c->simulated.same_top1, 2);
+        json_put_fixed(&j, "cosine", c->simulated.cosine, 6);
+        json_put_fixed(&j, "relative_mse", c->simulated.relative_mse, 6);
+        json_put_end(&j);
     }
     json_put_fixed(&j, "seconds", c->seconds, 2);
     json_put_array(&j, "layers");
@@ -522,6 +544,8 @@ int main(int argc, char **argv)
     if (s.attention != UNSET && s.softmax != UNSET)
         return options_wrong(&program, "--attention and --softmax both choose the softmax");
 
+    if (s.simulate && !s.calib)
+        return options_wrong(&program, "--simulate needs --calib DIR: pictures to compare on");
     if (s.weights == WEIGHTS_CODEBOOK && s.recipe == RECIPE_RECONSTRUCT)
         return options_wrong(&program, "--recipe reconstruct trains weights of equal steps, which "
                                        "--weights codebook16 has not");

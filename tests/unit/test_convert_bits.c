@@ -136,11 +136,28 @@ static void codebooks(void **state)
     }
 }
 
+/* The price of integers alone is small beside that of 3 bits. */
+static void simulated(void **state)
+{
+    (void)state;
+    json_t *const object =
+        convert("vit.safetensors", "simulated.gguf", "--weights=3", "--simulate", "--quiet");
+    json_t *const simulation = json_object_get(object, "simulated");
+    assert_non_null(simulation);
+    const double integer = cli_number(object, "relative_mse");
+    const double real = cli_number(simulation, "relative_mse");
+    assert_true(integer > 0 && real > 0 && real < 2 * integer && integer < 2 * real);
+    json_decref(object);
+}
+
 static void options_that_belong_together(void **state)
 {
     (void)state;
     CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--weights=mixed"), "--weights mixed",
               "--budget-mb");
+    CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--simulate"), "--simulate", "--calib");
+    CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--weights=codebook16", "--recipe=reconstruct"),
+              "reconstruct", "codebook16");
     CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--budget-mb=3"), "--weights mixed",
               "--budget-mb");
 }
@@ -151,6 +168,7 @@ int main(void)
         cmocka_unit_test(vit_mixed),
         cmocka_unit_test(swin_mixed),
         cmocka_unit_test(codebooks),
+        cmocka_unit_test(simulated),
         cmocka_unit_test(options_that_belong_together),
     };
     return cmocka_run_group_tests(tests, prepare, cli_teardown);

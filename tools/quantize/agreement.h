@@ -7,6 +7,7 @@
 
 #include "iviti/iviti.h"
 #include "network/network.h"
+#include "quantize/integer_network.h"
 
 typedef struct agreement {
     double same_top1;    /* percent of pictures */
@@ -17,5 +18,10 @@ typedef struct agreement {
 /* Runs both on pixels (count, image_height, image_width, 3), count >= 1. */
 bool agreement_measure(const network *n, const iviti_model *model, const uint8_t *pixels,
                        size_t count, unsigned threads, agreement *out, report *r);
+
+/* The same for the simulation of the model: its integers in every product, floating point between them
+ * (float_nonlinear.h). What it has better is the price of integers alone. */
+bool agreement_simulate(const network *n, const integer_network *model, const uint8_t *pixels,
+                        size_t count, unsigned threads, agreement *out, report *r);
 
 #endif
