@@ -95,7 +95,7 @@ static const option_spec OPTIONS[] = {
       .choices = WEIGHT_CHOICES,
       .help = "Bits of a weight of the blocks (default: 8), or mixed: of each layer what serves the "
               "logits best within --budget-mb, or codebook16: 4 bits that choose one of 16 integers of "
-              "the layer. The patch embedding and the classifier keep 8." },
+              "the layer. Stem, patch embedding and classifier keep 8." },
     { .name = "budget-mb",
       .kind = OPTION_REAL,
       .offset = offsetof(settings, budget_mb),

@@ -145,6 +145,30 @@ static void torchvisions_stem(void **state)
     convert_and_run(checkpoint, "table");
 }
 
+/* What the checkpoint does not say, said wrongly. */
+static void strides_must_fit(void **state)
+{
+    const char *const checkpoint = cli_path("stem.safetensors"), *const model = cli_path("no.gguf");
+    (void)state;
+    must_succeed(CLI("tests/make-checkpoint", "--preset=conv-stem", "--dim=64", "--depth=1",
+                     "--heads=1", "--channels=8,8,16", "--patch=16", "--classes=10", "-o",
+                     checkpoint));
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder,
+                     "--stem-strides=2,2"),
+              "3 convolutions", "2 strides");
+    CLI_FAILS(2, CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder,
+                     "--stem-strides=1,1,1,1,1,1,1,1,1"),
+              "--stem-strides", "limit is 8");
+    CLI_FAILS(2, CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder,
+                     "--stem-strides=0"),
+              "--stem-strides", "0");
+    CLI_FAILS(2, CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder, "--skip=0"),
+              "--skip", "0");
+    assert_int_not_equal(access(model, F_OK), 0);
+    must_succeed(CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder, "--heads=1",
+                     "--stem-strides=2,2,1", "--quiet"));
+}
+
 static void checkpoints_follow_their_seed(void **state)
 {
     const char *const a = cli_path("a.safetensors"), *const b = cli_path("b.safetensors");
@@ -187,6 +211,7 @@ int main(void)
         cmocka_unit_test(lvvits_shape),
         cmocka_unit_test(dynamicvit_of_lvvit),
         cmocka_unit_test(torchvisions_stem),
+        cmocka_unit_test(strides_must_fit),
         cmocka_unit_test(checkpoints_follow_their_seed),
         cmocka_unit_test(impossible_shapes_are_refused),
     };

@@ -127,7 +127,8 @@ static uint8_t *mark_kept(const iviti_session *session, const iviti_model_info *
         size_t count = 0;
         const uint32_t *kept = iviti_session_kept(session, stage, &count);
         for (size_t k = 0; k < count && kept != NULL; k++)
-            marks[i * patches + kept[k]] = 1;
+            if (kept[k] < patches) /* the token of all that were left out has no place */
+                marks[i * patches + kept[k]] = 1;
     }
     return marks;
 }
