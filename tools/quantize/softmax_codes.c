@@ -29,8 +29,8 @@ static bool sampler_open(quantizer *q, uint32_t block, const network_capture *se
     const uint32_t stage = network_stage_of(q->source, block);
     const size_t tokens = network_tokens_of(q->source, block);
     const size_t dim = q->source->geometry.stage[stage].dim, rows = q->pictures * tokens;
-    *s = (sampler){ q->source, block, stage, q->pictures, seen->qkv, ARENA_TAKE(&q->scratch, double, dim),
-                    ARENA_TAKE(&q->scratch, size_t, tokens),
+    *s = (sampler){ q->source, block, stage, q->pictures, seen->qkv,
+                    ARENA_TAKE(&q->scratch, double, dim), ARENA_TAKE(&q->scratch, size_t, tokens),
                     ARENA_TAKE(&q->scratch, double, tokens) };
     if (q->scratch.failed)
         return false;
@@ -68,8 +68,8 @@ static double pair_bias(const iviti_stage *s, const float *table, size_t a, size
     return table[(size_t)((dy + w - 1) * (2 * w - 1) + dx + w - 1) * s->heads + head];
 }
 
-/* The logits of one row of one head, as coded keys give them, to s->logit; returns how many there are. Row
- * 0, a ViT's class token, has a share of its own. */
+/* The logits of one row of one head, as coded keys give them, to s->logit; returns how many there
+ * are. Row 0, a ViT's class token, has a share of its own. */
 static size_t sample_row(const sampler *s, size_t sample, size_t head)
 {
     const iviti_geometry *g = &s->source->geometry;

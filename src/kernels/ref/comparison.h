@@ -17,7 +17,8 @@
 /* i-exp of 0, -1, ..., -255 with as many bits as fit 31, or requantised to [0, 32767]. */
 void iviti_i_exp_fill(iviti_i_exp_constants k, bool requantised, int32_t *table);
 
-/* What L1 LayerNorm divides a row x (count) by, at the place of the root: more than |C x - sum| / 2^7. */
+/* What L1 LayerNorm divides a row x (count) by, at the place of the root: more than each
+ * |C x - sum| / 2^7. */
 uint32_t iviti_l1_root(const int16_t *x, size_t count, int64_t sum);
 
 /* The least exponential whose code is at most 0, 1, ..., 15, given the row's sum. Exponentials are
