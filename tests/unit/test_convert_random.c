@@ -167,6 +167,73 @@ static void strides_must_fit(void **state)
     assert_int_not_equal(access(model, F_OK), 0);
     must_succeed(CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder, "--heads=1",
                      "--stem-strides=2,2,1", "--quiet"));
+/* Which of its patches a network keeps that knows nothing is a matter of small differences. */
+#define PRUNED_COSINE 0.9
+
+static void convert_pruned(const char *checkpoint, const char *nonlinear, const char *option,
+                           const char *other, const char *third)
+{
+    const char *const model = cli_path("model.gguf");
+    cli_result result = CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder,
+                            "--nonlinear", nonlinear, option, other, third, "--json", "--quiet");
+    json_t *object = cli_one_object(&result);
+    if (!(cli_number(object, "cosine") >= PRUNED_COSINE))
+        fail_msg("%s %s %s: cosine %g", option, other, third, cli_number(object, "cosine"));
+    json_decref(object);
+    cli_free(&result);
+    same_bits_everywhere(model);
+}
+
+static void dynamic_vits_shape(void **state)
+{
+    const char *const checkpoint = cli_path("dynamic.safetensors");
+    (void)state;
+    must_succeed(CLI("tests/make-checkpoint", "--image=112", "--dim=128", "--depth=4", "--heads=2",
+                     "--predictors=3", "--classes=10", "-o", checkpoint));
+    convert_pruned(checkpoint, "table", "--base-rate=0.7", "--prune-at=1,2,3", "--quiet");
+    convert_pruned(checkpoint, "shift", "--base-rate=0.8", "--prune-at=0,1,3", "--quiet");
+    const char *const path = cli_path("refused.gguf");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder, "--keep=0.5"),
+              "DynamicViT", "--base-rate");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder, "--prune-at=1,2"),
+              "2 blocks", "3 predictors");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder,
+                     "--prune-at=1,2,4"),
+              "iviti.prune.at[2] is 4", "4 blocks");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder,
+                     "--base-rate=0.1"),
+              "iviti.prune.kept", "0");
+}
+
+static void fewer_tokens_of_any_vit(void **state)
+{
+    const char *const checkpoint = cli_path("few.safetensors");
+    const char *const path = cli_path("refused.gguf");
+    (void)state;
+    must_succeed(CLI("tests/make-checkpoint", "--image=112", "--dim=128", "--depth=4", "--heads=2",
+                     "--classes=10", "-o", checkpoint));
+    convert_pruned(checkpoint, "table", "--keep=0.8,0.7", "--prune-at=1,2", "--quiet");
+    convert_pruned(checkpoint, "shift", "--keep=0.8,0.7", "--prune-at=0,2",
+                 "--fuse=none");
+    convert_pruned(checkpoint, "table", "--merge=8", "--quiet", "--quiet");
+    convert_pruned(checkpoint, "table", "--merge=12", "--prune-at=1,2", "--quiet");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder, "--merge=8",
+                     "--nonlinear=shift", "--quiet"),
+              "--merge", "tables");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder, "--merge=8",
+                     "--keep=0.5"),
+              "--merge", "exclude");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder,
+                     "--base-rate=0.5"),
+              "no DynamicViT", "--base-rate");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder, "--keep=0.5,0.5"),
+              "not known", "--prune-at");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder, "--keep=1",
+                     "--prune-at=1"),
+              "--keep 1", "keeps them all");
+    CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder, "--fuse=sum"),
+              "--fuse", "--keep");
+    assert_int_not_equal(access(path, F_OK), 0);
 }
 
 static void checkpoints_follow_their_seed(void **state)
@@ -212,6 +279,8 @@ int main(void)
         cmocka_unit_test(dynamicvit_of_lvvit),
         cmocka_unit_test(torchvisions_stem),
         cmocka_unit_test(strides_must_fit),
+        cmocka_unit_test(dynamic_vits_shape),
+        cmocka_unit_test(fewer_tokens_of_any_vit),
         cmocka_unit_test(checkpoints_follow_their_seed),
         cmocka_unit_test(impossible_shapes_are_refused),
     };
