@@ -167,6 +167,8 @@ static void strides_must_fit(void **state)
     assert_int_not_equal(access(model, F_OK), 0);
     must_succeed(CLI("iviti-convert", checkpoint, "-o", model, "--calib", cli_folder, "--heads=1",
                      "--stem-strides=2,2,1", "--quiet"));
+}
+
 /* Which of its patches a network keeps that knows nothing is a matter of small differences. */
 #define PRUNED_COSINE 0.9
 
