@@ -191,6 +191,8 @@ static void print_activations(FILE *file, const iviti_geometry *g)
 {
     int least, most;
     activation_bits(g, &least, &most);
+    if (g->codebooks)
+        fprintf(file, "  codebooks   a weight of 4 bits is one of 16 integers of its layer\n");
     if (least == 8)
         return;
     if (least == most)
@@ -317,6 +319,7 @@ static void put_geometry(json_out *j, const iviti_geometry *g)
     json_put_text(j, "softmax", iviti_softmax_name(g->softmax_kind));
     json_put_text(j, "gelu", iviti_gelu_name(g->gelu_kind));
     json_put_end(j);
+    json_put_truth(j, "codebooks", g->codebooks);
     json_put_array(j, "activation_bits");
     for (uint32_t i = 0; i < iviti_activations(g); i++)
         json_put_whole(j, NULL, iviti_activation_bits(g, i));

@@ -28,7 +28,7 @@ static void json_agrees_with_the_file(void **state)
     json_t *const object = cli_one_object(&result);
     assert_string_equal(result.err, "");
     CLI_KEYS(object, "model", "architecture", "image", "patch", "prefix_tokens", "stages",
-             "features", "classes", "operators", "activation_bits", "logits_scale", "parameters", "macs",
+             "features", "classes", "operators", "codebooks", "activation_bits", "logits_scale", "parameters", "macs",
              "file_bytes", "memory_bytes", "parts", "metadata", "tensors");
     assert_string_equal(cli_string(object, "architecture"), info.architecture);
     assert_int_equal(cli_integer(object, "classes"), info.classes);
