@@ -63,7 +63,7 @@ for test in $tests; do
         present="$present $test"
     fi
 done
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS='-O1 -w' -DIVITI_BUILD_SHARED=OFF \
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS='-O1 -w' -DIVITI_SIMD=OFF -DIVITI_BUILD_SHARED=OFF \
     -DIVITI_INSTALL=OFF -DIVITI_SANITIZE="${SANITIZE:-}" >/dev/null
 # shellcheck disable=SC2086
 cmake --build "$build" --target $present >"$work/log" 2>&1 || {

@@ -10,29 +10,9 @@
 #include <cmocka.h>
 
 #include "model_edit.h"
+#include "model_toy.h"
 
 static const iviti_load_options skip_checksum = { .skip_checksum = 1 };
-
-/* A file of a few KiB: every byte of it is tried. */
-static iviti_geometry toy(fixture_kind kind)
-{
-    iviti_geometry g = fixture_geometry(kind);
-    g.classes = 3;
-    if (g.family == IVITI_VIT) {
-        g.image_width = g.image_height = g.preprocess.resize = 4;
-        g.patch = 2;
-        g.stage[0] = (iviti_stage){ .depth = 1, .dim = 8, .heads = 2, .hidden = 8 };
-    } else {
-        g.image_width = g.image_height = g.preprocess.resize = 8;
-        g.stage[0] = (iviti_stage){ .depth = 1, .dim = 8, .heads = 2, .hidden = 8, .window = 2 };
-        g.stage[1] = (iviti_stage){ .depth = 1, .dim = 16, .heads = 2, .hidden = 8 };
-        g.stages = 2;
-    }
-    char text[200];
-    if (iviti_geometry_complete(&g, text, sizeof text) != NULL)
-        fail_msg("%s", text);
-    return g;
-}
 
 /* A failure says one sentence of its own status and leaves nothing. */
 static void expect_clean(const load_result *r)
@@ -67,7 +47,7 @@ static void test_truncation(void **state)
 {
     (void)state;
     for (int kind = 0; kind < FIXTURE_KINDS; kind += 2) {
-        const iviti_geometry g = toy((fixture_kind)kind);
+        const iviti_geometry g = toy_geometry((fixture_kind)kind);
         model_fixture f = fixture_build(&g, 1);
         for (size_t size = 0; size < f.size; size++) {
             const load_result r = edit_load(f.image, size, size % 2 ? &skip_checksum : NULL);
@@ -89,7 +69,7 @@ static void test_header_flips(void **state)
     (void)state;
     const fixture_kind kinds[] = { FIXTURE_VIT_TABLE, FIXTURE_SWIN_SHIFT };
     for (size_t k = 0; k < 2; k++) {
-        const iviti_geometry g = toy(kinds[k]);
+        const iviti_geometry g = toy_geometry(kinds[k]);
         model_fixture f = fixture_build(&g, 1);
         const size_t header = edit_data(&f, &g);
         size_t valid = 0;
@@ -125,7 +105,7 @@ static void test_data_flips(void **state)
 {
     (void)state;
     for (int kind = 0; kind < FIXTURE_KINDS; kind++) {
-        const iviti_geometry g = toy((fixture_kind)kind);
+        const iviti_geometry g = toy_geometry((fixture_kind)kind);
         model_fixture f = fixture_build(&g, 1);
         for (size_t i = edit_data(&f, &g); i < f.size; i++) {
             static const uint8_t flips[] = { 0x80, 0x01, 0xFF };
@@ -152,7 +132,7 @@ static void test_data_flips(void **state)
 static void test_gaps_are_zero(void **state)
 {
     (void)state;
-    const iviti_geometry g = toy(FIXTURE_VIT_TABLE);
+    const iviti_geometry g = toy_geometry(FIXTURE_VIT_TABLE);
     model_fixture f = fixture_build(&g, 1);
     const size_t data = edit_data(&f, &g);
     size_t end = edit_after(&f, "head.shift") + 4 + 8 + 4 + 8; /* of the directory */
@@ -212,7 +192,7 @@ static load_result load_badly(bad_source *s, uint64_t size)
 static void test_sources(void **state)
 {
     (void)state;
-    const iviti_geometry g = toy(FIXTURE_SWIN_TABLE);
+    const iviti_geometry g = toy_geometry(FIXTURE_SWIN_TABLE);
     model_fixture f = fixture_build(&g, 1);
     const size_t pieces[] = { 1, 2, 7, 63, 1000, SIZE_MAX };
     for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
@@ -239,7 +219,7 @@ static void test_sources(void **state)
 static void test_claimed_lengths(void **state)
 {
     (void)state;
-    const iviti_geometry g = toy(FIXTURE_VIT_TABLE);
+    const iviti_geometry g = toy_geometry(FIXTURE_VIT_TABLE);
     model_fixture f = fixture_build(&g, 1);
     const struct {
         uint64_t size;
@@ -321,7 +301,7 @@ static void expect_allocations(const model_fixture *f, size_t allocations)
 static void test_allocations(void **state)
 {
     (void)state;
-    iviti_geometry g = toy(FIXTURE_VIT_TABLE);
+    iviti_geometry g = toy_geometry(FIXTURE_VIT_TABLE);
     model_fixture f = fixture_build(&g, 1);
     expect_allocations(&f, 2); /* the temporary block and the model */
     fixture_free(&f);
@@ -407,7 +387,7 @@ static void test_failure_after_wrong_value(void **state)
 static void test_no_amplification(void **state)
 {
     (void)state;
-    const iviti_geometry g = toy(FIXTURE_VIT_TABLE);
+    const iviti_geometry g = toy_geometry(FIXTURE_VIT_TABLE);
     model_fixture f = fixture_build(&g, 1);
     const size_t header = edit_data(&f, &g);
     for (size_t i = 24; i < header; i++) {
