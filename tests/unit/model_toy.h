@@ -27,9 +27,10 @@ static inline iviti_geometry toy_geometry(fixture_kind kind)
             .depth = 1, .dim = 8u << i, .heads = 2, .hidden = 8, .window = window
         };
     }
-    if (g.prune.stages > 0) { /* the first stage, and its block */
+    if (g.prune.stages > 0) { /* the first stage of pruning, its block and the next */
         g.prune.stages = 1;
-        g.stage[0].depth = g.prune.at[0] + 1;
+        g.prune.kept[0] = 3;
+        g.stage[0].depth = g.prune.at[0] + 2;
     }
     if (g.preprocess.fit == IVITI_FIT_CROP)
         g.preprocess.resize = g.image_width;
