@@ -42,10 +42,10 @@ holds no "a complaint in a file" "$escape" out
 
 # Progress: share, rate and time left, on standard error alone, and not with --quiet.
 awk -v folder="$source/tests/pictures" \
-    'BEGIN { for (i = 0; i < 20000; i++) print folder "/digit-" i % 10 ".png\t" i % 10 }' >"$folder/labels.tsv"
+    'BEGIN { for (i = 0; i < 8000; i++) print folder "/digit-" i % 10 ".png\t" i % 10 }' >"$folder/labels.tsv"
 evaluate="$build/iviti-eval models/digits-vit.gguf --threads 1 --images / --labels $folder/labels.tsv"
 on_terminal "$evaluate >$folder/results"
-holds yes "progress" 'evaluating \[#*\.*\] [0-9]*/20000  *[0-9.]*/s  .* left' out
+holds yes "progress" 'evaluating \[#*\.*\] [0-9]*/8000  *[0-9.]*/s  .* left' out
 holds no "results" "$escape\|evaluating" results
 on_terminal "$evaluate --quiet >$folder/results"
 holds no "--quiet" evaluating out

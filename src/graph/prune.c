@@ -278,7 +278,7 @@ static void record(iviti_session *s, const iviti_tokens *t, uint32_t block, size
     const size_t prefix = g->prefix_tokens, patches = iviti_stage_tokens(g, 0) - prefix;
     const uint32_t heads = g->stage[0].heads;
     uint16_t *out = s->buffers.attention + (block * s->batch + picture) * patches;
-    const uint16_t *group = s->buffers.group + picture * patches;
+    const uint16_t *group = t->size ? s->buffers.group + picture * patches : NULL;
 
     memset(out, 0, patches * sizeof *out);
     for (size_t i = prefix; i < t->window; i++) {
@@ -287,7 +287,7 @@ static void record(iviti_session *s, const iviti_tokens *t, uint32_t block, size
         if (patch != IVITI_NO_PATCH)
             out[patch] = (uint16_t)(share < UINT16_MAX ? share : UINT16_MAX);
     }
-    for (size_t p = 0; t->size && p < patches; p++) /* a merged patch's token keeps its own place */
+    for (size_t p = 0; group && p < patches; p++) /* a merged patch's token keeps its own place */
         out[p] = out[group[p]];
 }
 
@@ -296,10 +296,11 @@ static void look_at_patches(iviti_session *s, uint32_t block, const iviti_tokens
                             bool rates, unsigned thread)
 {
     const size_t first = (rows.first + t->window - 1) / t->window;
+    if (!s->record && !rates)
+        return; /* and there is no room for sums */
     for (size_t picture = first; picture * t->window < rows.first + rows.count; picture++) {
         uint32_t *sums = s->buffers.rating + picture * t->window;
-        if (s->record || rates)
-            iviti_class_attention(s, &s->model->blocks[block], t, picture, sums, thread);
+        iviti_class_attention(s, &s->model->blocks[block], t, picture, sums, thread);
         if (s->record)
             record(s, t, block, picture, sums);
     }
