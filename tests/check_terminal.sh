@@ -5,6 +5,7 @@ set -eu
 source=$(cd "$1" && pwd)
 build=$(cd "$2" && pwd)
 command -v script >/dev/null || { echo "skipped: script is not installed" && exit 77; }
+script -qc true /dev/null </dev/null >/dev/null 2>&1 || { echo "skipped: no terminal can be made here" && exit 77; }
 cd "$source"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
