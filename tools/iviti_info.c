@@ -106,6 +106,66 @@ static void print_stages(FILE *file, const iviti_geometry *g)
     }
 }
 
+static const char *prune_name(const iviti_geometry *g)
+{
+    switch (g->prune.kind) {
+    case IVITI_PRUNE_PREDICTOR:
+        return "predictor";
+    case IVITI_PRUNE_CLS:
+        return "cls";
+    case IVITI_PRUNE_MERGE:
+        return "merge";
+    default:
+        return "none";
+    }
+}
+
+static const char *fuse_name(const iviti_geometry *g)
+{
+    return g->prune.fuse == IVITI_FUSE_MEAN ? "mean" : g->prune.fuse == IVITI_FUSE_SUM ? "sum" : "none";
+}
+
+static void print_pruning(FILE *file, const iviti_geometry *g)
+{
+    static const char *const ways[] = { [IVITI_PRUNE_PREDICTOR] = "kept by predictors (DynamicViT)",
+                                        [IVITI_PRUNE_CLS] = "kept by the class token's attention (EViT)",
+                                        [IVITI_PRUNE_MERGE] = "left when the most alike are merged" };
+    if (g->prune.kind == IVITI_PRUNE_NONE) {
+        return;
+    }
+    fputs("  patches    ", file);
+    for (uint32_t k = 0; k < g->prune.stages; k++) {
+        fprintf(file, "%s %u", k > 0 ? "," : "", (unsigned)g->prune.kept[k]);
+    }
+    fprintf(file, " %s, %s block", ways[g->prune.kind],
+            g->prune.kind == IVITI_PRUNE_PREDICTOR ? "before" : "in");
+    for (uint32_t k = 0; k < g->prune.stages; k++) {
+        fprintf(file, "%s %u", k > 0 ? "," : "", (unsigned)g->prune.at[k]);
+    }
+    fprintf(file, "%s\n", g->prune.fuse != IVITI_FUSE_NONE ? "; the others become one token" : "");
+}
+
+static void put_pruning(json_out *j, const iviti_geometry *g)
+{
+    if (g->prune.kind == IVITI_PRUNE_NONE) {
+        return;
+    }
+    json_put_object(j, "prune");
+    json_put_text(j, "kind", prune_name(g));
+    json_put_text(j, "fuse", fuse_name(g));
+    json_put_array(j, "at");
+    for (uint32_t k = 0; k < g->prune.stages; k++) {
+        json_put_unsigned(j, NULL, g->prune.at[k]);
+    }
+    json_put_end(j);
+    json_put_array(j, "kept");
+    for (uint32_t k = 0; k < g->prune.stages; k++) {
+        json_put_unsigned(j, NULL, g->prune.kept[k]);
+    }
+    json_put_end(j);
+    json_put_end(j);
+}
+
 static void print_stem(FILE *file, const iviti_geometry *g)
 {
     for (uint32_t i = 0; i < g->convolutions; i++) {
@@ -215,6 +275,7 @@ static void print_summary(FILE *file, const subject *s)
             (unsigned)g->depth, (double)s->info.parameters / 1e6);
     print_stem(file, g);
     print_stages(file, g);
+    print_pruning(file, g);
     print_picture(file, g);
     fprintf(file, "  classes     %u, from %u features%s\n", (unsigned)g->classes,
             (unsigned)g->features, g->token_head ? ", and from the patches" : "");
@@ -311,6 +372,7 @@ static void put_geometry(json_out *j, const iviti_geometry *g)
         json_put_end(j);
     }
     json_put_end(j);
+    put_pruning(j, g);
     json_put_unsigned(j, "features", g->features);
     json_put_unsigned(j, "classes", g->classes);
     json_put_object(j, "operators");
