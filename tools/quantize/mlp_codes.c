@@ -25,7 +25,7 @@
 #define LOW_TRIES  12
 #define HIGH_TRIES 24
 #define NARROWEST  0.15   /* of the full range, for its upper end */
-#define SHARE_ALL_FEW 0.2 /* with fewer than 8 bits, too coarse to spare any for what was not seen */
+#define SHARE_ALL_FEW 0.6 /* with fewer than 8 bits, too coarse to spare any for what was not seen */
 #define SHARE_ALL  1.5    /* what all channels did, beside what the group did */
 
 double quantize_exact_gelu(double x)

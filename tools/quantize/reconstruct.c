@@ -20,8 +20,8 @@
 
 /* Twice the way that Adam may go in all steps: of weights and biases in units of the root mean square of the
  * layer's weights, of the norms' gains and biases in steps of their codes. */
-#define RATE_WEIGHT 1.0
-#define RATE_NORM   1.0
+#define RATE_WEIGHT 0.35
+#define RATE_NORM   0.3
 
 /* The dense layers' arrays. */
 static const struct {

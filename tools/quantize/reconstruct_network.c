@@ -281,7 +281,6 @@ static bool begin_with(void *user, int index, const float *parameters, int8_t *i
 static bool train(passage *p, float *x)
 {
     quantizer *q = p->q;
-    const iviti_geometry *g = &q->source->geometry;
     const size_t values = p->rows * p->dim;
     float *before = ARENA_TAKE(&q->scratch, float, values);
 
@@ -294,14 +293,13 @@ static bool train(passage *p, float *x)
     if (!set_shape(p) || !set_parameters(p))
         return report_fail(q->r, "block %u: out of memory", p->block);
 
-    const bool last = p->block + 1 == g->depth && g->family == IVITI_VIT && !g->token_head;
     p->job.shape = &p->shape;
     p->job.codes = p->codes;
     p->job.pictures = q->pictures;
     p->job.float_in = before;
     p->job.float_out = x;
     p->job.coded_in = p->job.coded_out = q->coded;
-    p->job.scored = last ? g->prefix_tokens : p->tokens;
+    p->job.scored = p->tokens; /* in a last block too: class tokens alone are soon learned by heart */
     p->job.weights = q->weights;
     p->job.begin = q->options->compensate ? begin_with : NULL;
     p->job.iterations = q->options->iterations;
