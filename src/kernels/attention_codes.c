@@ -19,10 +19,11 @@ void iviti_make_sulq_codes(const iviti_call *c, size_t rows, iviti_dyadic output
     }
 }
 
-void iviti_lessen_sulq(const iviti_sulq *s, const int32_t *all, size_t rows, int32_t *sums)
+void iviti_lessen_sulq(const iviti_sulq *s, const int32_t *all, size_t rows, size_t columns,
+                       int32_t *sums)
 {
     for (size_t r = 0; r < rows; r++, sums += TILE_COLUMNS)
-        for (size_t n = 0; n < TILE_COLUMNS; n++)
+        for (size_t n = 0; n < columns; n++)
             sums[n] = sums[n] * (1 << s->shift) - all[n] * s->eta;
 }
 

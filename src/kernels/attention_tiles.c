@@ -65,7 +65,7 @@ static void make_outputs(const iviti_engine *e, const iviti_call *c, const int8_
         if (halves)
             product(c->high, c->stride, right, panel_bytes, groups, high, NULL);
         if (c->all)
-            iviti_lessen_sulq(c->a->sulq, c->all + column, rows, low);
+            iviti_lessen_sulq(c->a->sulq, c->all + column, rows, columns, low);
         for (size_t r = 0; r < rows; r++)
             e->finish_output(low + r * TILE_COLUMNS, halves ? high + r * TILE_COLUMNS : NULL,
                              output[r], y + r * y_stride + column, columns);

@@ -111,9 +111,11 @@ typedef void iviti_softmax(const iviti_call *c, size_t rows, size_t query,
 iviti_softmax iviti_softmax_lis;
 
 /* SULQ, for all engines: the table softmax's numerators to codes, in place; and sums (rows, 64) of
- * code * value to what is requantised, all (64) being the sums of the values. */
+ * code * value to what is requantised, all (columns) being the sums of the values. The other columns
+ * may hold what another tile has left there. */
 void iviti_make_sulq_codes(const iviti_call *c, size_t rows, iviti_dyadic output[TILE_ROWS]);
-void iviti_lessen_sulq(const iviti_sulq *s, const int32_t *all, size_t rows, int32_t *sums);
+void iviti_lessen_sulq(const iviti_sulq *s, const int32_t *all, size_t rows, size_t columns,
+                       int32_t *sums);
 
 /* y[n] = clamp8((low[n] + 256 * high[n]) * output) + 128 for `columns` columns; high may be NULL;
  * both (64) are aligned. */
