@@ -15,7 +15,7 @@
 #define BIAS_LIMIT   (1 << 29)    /* leaves the products their share of 31 bits */
 #define WEIGHT_CANDIDATES 24
 #define NARROWEST    0.5          /* of the full range is clipped at most */
-#define AROUND       2            /* compensated: so many scales to either side */
+#define AROUND       5            /* compensated: so many scales to either side */
 #define AROUND_STEP  0.06
 #define SPREAD      4.5          /* deviations of a row that a codebook spans */
 #define SNR_ROWS     4096
