@@ -85,7 +85,8 @@ static void logit_softmax(const iviti_attention *a, size_t query, int32_t *score
     for (size_t t = 0; t < a->tokens; t++)
         if (!hidden_from(a, query, t))
             sum += a->exp_shift[max - score[t]];
-    iviti_lis_thresholds((uint64_t)sum, least);
+    if (a->kind == IVITI_SOFTMAX_LIS)
+        iviti_lis_thresholds((uint64_t)sum, least);
     if (sum > INT32_MAX)
         sum = INT32_MAX;
 
