@@ -76,13 +76,7 @@ static const option_spec OPTIONS[] = {
       .offset = offsetof(settings, calib),
       .value = "DIR",
       .help = "With --ablation: a folder of pictures to calibrate on." },
-    { .name = "calib-count",
-      .kind = OPTION_NUMBER,
-      .offset = offsetof(settings, calib_count),
-      .value = "N",
-      .minimum = 1,
-      .maximum = 10000,
-      .help = "How many of them are used, spread evenly over the names (default: 128)." },
+    OPTION_CALIB_COUNT(settings, calib_count),
 };
 
 static const char *const USAGE[] = {

@@ -155,6 +155,13 @@ unsigned options_threads(const common_options *common);
                 "them (default: best)."                                                            \
     }
 
+#define OPTION_CALIB_COUNT(type, field)                                                            \
+    {                                                                                              \
+        .name = "calib-count", .kind = OPTION_NUMBER, .offset = offsetof(type, field),             \
+        .value = "N", .minimum = 1, .maximum = 10000,                                              \
+        .help = "How many of them are used, spread evenly over the names (default: 128)."          \
+    }
+
 /* The name of a choice ("avx2" for 2 of OPTION_ISA_CHOICES) in `text`; "" where there is none. */
 void options_choice_name(const char *choices, int index, char *text, size_t text_bytes);
 
