@@ -146,6 +146,31 @@ static inline size_t edit_string_pair(uint8_t *out, const char *key, const char 
     return 20 + key_bytes + bytes;
 }
 
+/* Puts an array of `count` equal elements before iviti.classes; `type` is GGUF's: 1 (i8) or 4 (u32). */
+static inline void edit_insert_array(model_fixture *f, const iviti_geometry *complete, const char *key,
+                                     uint32_t type, size_t count, uint32_t value)
+{
+    const size_t key_bytes = strlen(key), size = type == 4 ? 4 : 1;
+    const size_t bytes = 24 + key_bytes + size * count;
+    uint8_t *const pair = malloc(bytes);
+    size_t next_bytes;
+
+    assert_non_null(pair);
+    iviti_put_u64(pair, key_bytes);
+    memcpy(pair + 8, key, key_bytes);
+    iviti_put_u32(pair + 8 + key_bytes, 9);
+    iviti_put_u32(pair + 12 + key_bytes, type);
+    iviti_put_u64(pair + 16 + key_bytes, count);
+    for (size_t k = 0; k < count; k++) {
+        if (type == 4)
+            iviti_put_u32(pair + 24 + key_bytes + 4 * k, value);
+        else
+            pair[24 + key_bytes + k] = (uint8_t)value;
+    }
+    edit_splice(f, complete, edit_pair(f, "iviti.classes", &next_bytes), 0, pair, bytes, 1);
+    free(pair);
+}
+
 static inline iviti_geometry edit_geometry(fixture_kind kind)
 {
     iviti_geometry g = fixture_geometry(kind);

@@ -270,4 +270,24 @@ static inline toy *toy_microsoft_swin(const toy_swin *v, uint32_t merge_offset, 
     return t;
 }
 
+/* The network of a checkpoint, which is freed; fails where it is refused. */
+static inline network *toy_map(toy *t, const network_options *options)
+{
+    network *n = NULL;
+    report r = { "" };
+    if (!network_from_checkpoint(toy_finish(t), options, &n, &r))
+        fail_msg("%s", r.text);
+    toy_free(t);
+    return n;
+}
+
+/* A small ViT (family 0) or Swin. */
+static inline network *toy_network(int family)
+{
+    return family == 0 ? toy_map(toy_timm_vit(&toy_small_vit, "", "", ""),
+                                 &(network_options){ .heads = 4 })
+                       : toy_map(toy_microsoft_swin(&toy_small_swin, 0, "head"),
+                                 &(network_options){ .image = 32 });
+}
+
 #endif

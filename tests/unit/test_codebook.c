@@ -259,17 +259,8 @@ static void test_array_length(void **state)
                   { 16 * 17 + 1, IVITI_ERROR_CORRUPT },
                   { 16 * IVITI_MAX_WEIGHTS + 1, IVITI_ERROR_LIMIT } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        static const size_t key_bytes = sizeof KEY - 1;
         model_fixture f = fixture_build(&g, 2);
-        uint8_t pair[24 + sizeof KEY + 16 * IVITI_MAX_WEIGHTS + 1] = { 0 };
-        size_t bytes;
-        iviti_put_u64(pair, key_bytes);
-        memcpy(pair + 8, KEY, key_bytes);
-        iviti_put_u32(pair + 8 + key_bytes, 9);
-        iviti_put_u32(pair + 12 + key_bytes, 1);
-        iviti_put_u64(pair + 16 + key_bytes, cases[i].count);
-        const size_t at = edit_pair(&f, "iviti.classes", &bytes);
-        edit_splice(&f, &g, at, 0, pair, 24 + key_bytes + cases[i].count, 1);
+        edit_insert_array(&f, &g, KEY, 1, cases[i].count, 0);
         edit_expect(&f, cases[i].status, "iviti.weights.codebooks has");
         fixture_free(&f);
     }

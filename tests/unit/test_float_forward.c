@@ -260,16 +260,6 @@ static uint8_t *random_pixels(const network *n, size_t count)
     return pixels;
 }
 
-static network *map(toy *t, const network_options *options)
-{
-    report r = { "" };
-    network *n = NULL;
-    if (!network_from_checkpoint(toy_finish(t), options, &n, &r))
-        fail_msg("%s", r.text);
-    toy_free(t);
-    return n;
-}
-
 static void check_forward(const network *n, size_t count)
 {
     const size_t classes = n->geometry.classes;
@@ -385,10 +375,10 @@ static void check_network(network *n)
 static void vit_is_what_the_paper_says(void **state)
 {
     (void)state;
-    check_network(map(toy_timm_vit(&toy_small_vit, "", "", ""),
+    check_network(toy_map(toy_timm_vit(&toy_small_vit, "", "", ""),
                       &(network_options){ .heads = 4, .preset = "vit-augreg" }));
     const toy_vit odd = { 36, 20, 2, 5, 5, 3, false, false, false };
-    check_network(map(toy_timm_vit(&odd, "", "", ""), &(network_options){ .heads = 3 }));
+    check_network(toy_map(toy_timm_vit(&odd, "", "", ""), &(network_options){ .heads = 3 }));
 }
 
 static void distilled_vit_averages_two_heads(void **state)
@@ -396,31 +386,31 @@ static void distilled_vit_averages_two_heads(void **state)
     (void)state;
     toy_vit v = toy_small_vit;
     v.distilled = true;
-    check_network(map(toy_timm_vit(&v, "", "", ""), &(network_options){ .heads = 1 }));
+    check_network(toy_map(toy_timm_vit(&v, "", "", ""), &(network_options){ .heads = 1 }));
 }
 
 static void swin_shifts_and_masks_its_windows(void **state)
 {
     (void)state;
     check_network(
-        map(toy_microsoft_swin(&toy_small_swin, 0, "head"), &(network_options){ .image = 32 }));
+        toy_map(toy_microsoft_swin(&toy_small_swin, 0, "head"), &(network_options){ .image = 32 }));
     /* the last stage's grid is smaller than the window */
     check_network(
-        map(toy_microsoft_swin(&toy_small_swin, 0, "head"), &(network_options){ .image = 16 }));
+        toy_map(toy_microsoft_swin(&toy_small_swin, 0, "head"), &(network_options){ .image = 16 }));
     /* an odd window, four stages */
     const toy_swin odd = { 8, 4, { 2, 2, 2, 2 }, { 1, 1, 2, 4 }, 3, 2, 3, 5 };
-    check_network(map(toy_microsoft_swin(&odd, 0, "head"), &(network_options){ .image = 48 }));
+    check_network(toy_map(toy_microsoft_swin(&odd, 0, "head"), &(network_options){ .image = 48 }));
     /* one stage, and a window as large as the grid */
     const toy_swin plain = { 8, 1, { 3 }, { 2 }, 4, 4, 4, 5 };
-    check_network(map(toy_microsoft_swin(&plain, 0, "head"), &(network_options){ .image = 16 }));
-    check_network(map(toy_microsoft_swin(&plain, 0, "head"), &(network_options){ .image = 32 }));
+    check_network(toy_map(toy_microsoft_swin(&plain, 0, "head"), &(network_options){ .image = 16 }));
+    check_network(toy_map(toy_microsoft_swin(&plain, 0, "head"), &(network_options){ .image = 32 }));
 }
 
 static void captures_of_the_ends_are_consistent(void **state)
 {
     (void)state;
     network *const n =
-        map(toy_microsoft_swin(&toy_small_swin, 0, "head"), &(network_options){ .image = 32 });
+        toy_map(toy_microsoft_swin(&toy_small_swin, 0, "head"), &(network_options){ .image = 32 });
     const iviti_geometry *g = &n->geometry;
     const size_t grid = 16 * 16, c = 16;
     uint8_t *const pixels = random_pixels(n, 1);
@@ -470,7 +460,7 @@ static void large_scores_do_not_overflow(void **state)
         if (strstr(t->name[i], "attn.qkv.weight") != NULL)
             for (size_t k = 0; k < t->tensor[i].count; k++)
                 ((float *)(uintptr_t)t->tensor[i].data)[k] *= 100.0f;
-    network *const n = map(t, &(network_options){ .heads = 2 });
+    network *const n = toy_map(t, &(network_options){ .heads = 2 });
     uint8_t *const pixels = random_pixels(n, 1);
     float logits[7];
     report r = { "" };

@@ -230,20 +230,8 @@ static void test_array_length(void **state)
                   { IVITI_MAX_WEIGHTS, IVITI_ERROR_CORRUPT },
                   { IVITI_MAX_WEIGHTS + 1, IVITI_ERROR_LIMIT } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        static const char key[] = "iviti.weights.bits";
-        static const size_t key_bytes = sizeof key - 1;
         model_fixture f = fixture_build(&g, 2);
-        uint8_t pair[8 + sizeof key + 16 + 4 * (IVITI_MAX_WEIGHTS + 1)];
-        size_t bytes;
-        iviti_put_u64(pair, key_bytes);
-        memcpy(pair + 8, key, key_bytes);
-        iviti_put_u32(pair + 8 + key_bytes, 9);
-        iviti_put_u32(pair + 12 + key_bytes, 4);
-        iviti_put_u64(pair + 16 + key_bytes, cases[i].count);
-        for (uint32_t k = 0; k < cases[i].count; k++)
-            iviti_put_u32(pair + 24 + key_bytes + 4 * (size_t)k, 8);
-        const size_t at = edit_pair(&f, "iviti.classes", &bytes);
-        edit_splice(&f, &g, at, 0, pair, 24 + key_bytes + 4 * (size_t)cases[i].count, 1);
+        edit_insert_array(&f, &g, "iviti.weights.bits", 4, cases[i].count, 8);
         edit_expect(&f, cases[i].status, "iviti.weights.bits has");
         fixture_free(&f);
     }

@@ -219,23 +219,6 @@ static void test_reparameterisation(void **state)
 
 /* ---- networks -------------------------------------------------------------------------------- */
 
-static network *map(toy *t, const network_options *options)
-{
-    network *n = NULL;
-    report r = { "" };
-    if (!network_from_checkpoint(toy_finish(t), options, &n, &r))
-        fail_msg("%s", r.text);
-    toy_free(t);
-    return n;
-}
-
-static network *toy_of(int family)
-{
-    return family == 0 ? map(toy_timm_vit(&toy_small_vit, "", "", ""), &(network_options){ .heads = 4 })
-                       : map(toy_microsoft_swin(&toy_small_swin, 0, "head"),
-                             &(network_options){ .image = 32 });
-}
-
 static uint8_t *pictures_of(const network *n)
 {
     const size_t bytes = (size_t)n->geometry.image_width * n->geometry.image_height * 3;
@@ -280,7 +263,7 @@ static void test_networks(void **state)
     (void)state;
     for (int family = 0; family < 2; family++)
         for (int sulq = 0; sulq < 2; sulq++) {
-            network *n = toy_of(family);
+            network *n = toy_network(family);
             uint8_t *pixels = pictures_of(n);
             quantize_options o = few_bits(2, 0);
             if (sulq)
@@ -302,7 +285,7 @@ static void test_networks(void **state)
 static void test_same_bytes(void **state)
 {
     (void)state;
-    network *n = toy_of(1);
+    network *n = toy_network(1);
     uint8_t *pixels = pictures_of(n);
     integer_network *a = quantized(n, pixels, few_bits(1, 8));
     integer_network *b = quantized(n, pixels, few_bits(3, 8));
@@ -319,7 +302,7 @@ static void test_same_bytes(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    network *n = toy_of(0);
+    network *n = toy_network(0);
     uint8_t *pixels = pictures_of(n);
     integer_network *q = NULL;
     quantize_table table;

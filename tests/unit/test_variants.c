@@ -38,23 +38,6 @@ static const operators kinds[] = {
     { IVITI_NORM_EXACT, IVITI_SOFTMAX_SHIFT8, IVITI_GELU_TABLE },
 };
 
-static network *map(toy *t, const network_options *options)
-{
-    network *n = NULL;
-    report r = { "" };
-    if (!network_from_checkpoint(toy_finish(t), options, &n, &r))
-        fail_msg("%s", r.text);
-    toy_free(t);
-    return n;
-}
-
-static network *toy_of(int family)
-{
-    return family == 0 ? map(toy_timm_vit(&toy_small_vit, "", "", ""), &(network_options){ .heads = 4 })
-                       : map(toy_microsoft_swin(&toy_small_swin, 0, "head"),
-                             &(network_options){ .image = 32 });
-}
-
 static uint8_t *pictures_of(const network *n)
 {
     const size_t bytes = (size_t)n->geometry.image_width * n->geometry.image_height * 3;
@@ -102,7 +85,7 @@ static void variants_are_what_each_is_alone(void **state)
 {
     (void)state;
     for (int family = 0; family < 2; family++) {
-        network *n = toy_of(family);
+        network *n = toy_network(family);
         uint8_t *pixels = pictures_of(n);
         integer_network *made[COUNT(kinds)];
         quantize_table table;
@@ -131,7 +114,7 @@ static void variants_are_what_each_is_alone(void **state)
 static void only_exact_norms_become_others(void **state)
 {
     (void)state;
-    network *n = toy_of(0);
+    network *n = toy_network(0);
     uint8_t *pixels = pictures_of(n);
     const operators wrong[] = { kinds[5], kinds[0] };
     integer_network *made[2];
@@ -184,7 +167,7 @@ static void simulation_is_near_both(void **state)
 {
     (void)state;
     for (int family = 0; family < 2; family++) {
-        network *n = toy_of(family);
+        network *n = toy_network(family);
         const size_t values = PICTURES * n->geometry.classes;
         uint8_t *pixels = pictures_of(n);
         float *exact = malloc(values * sizeof *exact), *own = malloc(values * sizeof *own);
