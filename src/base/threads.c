@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A barrier that spins briefly, because a forward pass meets one every few hundred microseconds, and
- * sleeps when it has to wait longer, because between runs a session must cost nothing.
+ * sleeps when it has to wait longer, because between runs a session must cost nothing. Between the two
+ * it yields: a thread that sleeps within a run would wake late, and perhaps beside the one that woke it.
  */
 #include "base/threads.h"
+
+#ifndef IVITI_FREESTANDING
+#include <sched.h>
+#endif
 
 #ifdef IVITI_FREESTANDING
 
@@ -31,7 +36,11 @@ void iviti_pool_barrier(iviti_pool *pool)
 
 #else
 
-#define SPINS 20000
+/* A wait is hundreds of pauses where every thread has a processor; one that lasts longer may be for a
+ * thread that needs this processor, so from then on it is offered, and at last given up. */
+#define SPINS       20000
+#define SPINS_ALONE 2000
+#define SPINS_YIELD 100 /* between two offers */
 
 static inline void relax(void)
 {
@@ -61,6 +70,8 @@ void iviti_pool_barrier(iviti_pool *pool)
     for (int spin = 0; spin < SPINS; spin++) {
         if (atomic_load_explicit(&pool->generation, memory_order_acquire) != generation)
             return;
+        if (spin >= SPINS_ALONE && spin % SPINS_YIELD == 0)
+            (void)sched_yield();
         relax();
     }
     pthread_mutex_lock(&pool->mutex);
@@ -78,6 +89,7 @@ static void *worker_main(void *argument)
         iviti_pool_barrier(pool); /* until there is work */
         if (!pool->work)
             return NULL;
+        iviti_spread_join(&pool->spread);
         pool->work(pool->context, worker->number);
         iviti_pool_barrier(pool); /* until all have done it */
     }
@@ -125,6 +137,7 @@ void iviti_pool_run(iviti_pool *pool, iviti_work *work, void *context)
 {
     pool->work = work;
     pool->context = context;
+    iviti_spread_begin(&pool->spread);
     iviti_pool_barrier(pool);
     work(context, 0);
     iviti_pool_barrier(pool);
