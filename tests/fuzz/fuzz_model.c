@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "iviti/iviti.h"
 #include "kernels/ref/ref.h"
+#include "model/gguf.h"
 #include "model/schema.h"
 
 /* Networks beyond this load but do not run: a thousandth of the inputs would take most of the time. */
@@ -103,6 +104,19 @@ static void run(const iviti_model *model, uint64_t hash)
     free(fast);
 }
 
+/* Whether the four bytes at IVITI_CHECKSUM_OFFSET are those of the checksum: elsewhere a change there is a
+ * change of the file's structure. */
+static bool has_checksum(const uint8_t *data, size_t size)
+{
+    static const char key[] = IVITI_CHECKSUM_KEY;
+    const size_t length = sizeof key - 1;
+    if (size < IVITI_CHECKSUM_OFFSET + 4)
+        return false;
+    const uint8_t *const type = data + IVITI_CHECKSUM_OFFSET - 4, *const name = type - length;
+    return iviti_get_u32(type) == IVITI_GGUF_U32 && memcmp(name, key, length) == 0 &&
+           iviti_get_u64(name - 8) == length;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     iviti_model *model;
@@ -110,8 +124,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const iviti_status as_it_is = load(data, size, &w, &model);
     iviti_model_free(model);
     FUZZ_PROMISE(w.alive == 0);
-    if (size < IVITI_CHECKSUM_OFFSET + 4)
+    if (!has_checksum(data, size)) {
+        FUZZ_PROMISE(as_it_is != IVITI_OK);
         return 0;
+    }
 
     uint8_t *const sealed = fuzz_copy(data, size);
     iviti_put_u32(sealed + IVITI_CHECKSUM_OFFSET, 0);
