@@ -89,7 +89,7 @@ static void *worker_main(void *argument)
         iviti_pool_barrier(pool); /* until there is work */
         if (!pool->work)
             return NULL;
-        iviti_spread_join(&pool->spread);
+        iviti_placement_join(&pool->placement);
         pool->work(pool->context, worker->number);
         iviti_pool_barrier(pool); /* until all have done it */
     }
@@ -137,7 +137,7 @@ void iviti_pool_run(iviti_pool *pool, iviti_work *work, void *context)
 {
     pool->work = work;
     pool->context = context;
-    iviti_spread_begin(&pool->spread);
+    iviti_placement_begin(&pool->placement);
     iviti_pool_barrier(pool);
     work(context, 0);
     iviti_pool_barrier(pool);

@@ -12,7 +12,7 @@
 #endif
 #include <stdbool.h>
 
-#include "base/spread.h"
+#include "base/placement.h"
 #include "iviti/iviti.h"
 
 #define IVITI_MAX_THREADS 64
@@ -31,7 +31,7 @@ typedef struct iviti_pool {
     atomic_uint generation; /* of barriers passed */
     pthread_mutex_t mutex;
     pthread_cond_t passed;
-    iviti_spread spread;
+    iviti_placement placement;
     iviti_work *work;       /* NULL: leave */
     void *context;
     unsigned workers;

@@ -138,9 +138,8 @@ typedef struct channels {
     _Alignas(32) int32_t multiplier[CHUNK];
     _Alignas(32) int32_t odd_multiplier[CHUNK]; /* that of channel c | 1 */
     _Alignas(32) int32_t round[CHUNK];
-    _Alignas(32) int32_t shift[CHUNK]; /* c - 32, what there is to spare added */
+    _Alignas(32) int32_t shift[CHUNK]; /* c - 32, what there is to spare added; c where that is not narrow */
     _Alignas(32) int32_t bias[CHUNK];  /* with the half of the last rounding */
-    const iviti_norm *norm;
     size_t first;
     size_t count;
     int32_t spare;
@@ -152,7 +151,6 @@ static void prepare_channels(const iviti_norm *n, size_t first, int32_t spare, c
     const size_t left = n->width - first;
 
     memset(k, 0, sizeof *k);
-    k->norm = n;
     k->first = first;
     k->count = left < CHUNK ? left : CHUNK;
     k->spare = spare;
@@ -165,6 +163,8 @@ static void prepare_channels(const iviti_norm *n, size_t first, int32_t spare, c
         k->round[c] = shift > 0 ? 1 << (k->shift[c] - 1) : 0;
         k->bias[c] = n->bias[first + c] + 128;
     }
+    if (!k->narrow)
+        memcpy(k->shift, n->shift + first, k->count * sizeof *k->shift);
     for (size_t c = 0; c < CHUNK; c++)
         k->odd_multiplier[c] = k->multiplier[c | 1];
 }
@@ -178,15 +178,27 @@ INLINE __m256i affine_narrow(__m256i z, const channels *k, size_t at)
                              load_256(k->shift + at));
 }
 
-/* Where some c is too small for the narrow form, which is rare. */
-static __m256i affine_wide(__m256i z, const channels *k, size_t at)
+/* (product + 2^(c-1)) >> c of 64 bits, for which there is no arithmetic shift: the sign becomes an offset. The
+ * low 32 bits are the result. */
+INLINE __m256i shift_products(__m256i product, __m256i c)
 {
-    int32_t lanes[8];
-    store_256(lanes, z);
-    for (size_t i = 0; i < 8 && at + i < k->count; i++)
-        lanes[i] = (int32_t)iviti_scale(lanes[i], k->multiplier[at + i],
-                                        k->norm->shift[k->first + at + i]);
-    return load_256(lanes);
+    const __m256i sign = _mm256_set1_epi64x(INT64_MIN);
+    const __m256i half = _mm256_sllv_epi64(_mm256_set1_epi64x(1),
+                                           _mm256_sub_epi64(c, _mm256_set1_epi64x(1)));
+    const __m256i sum = _mm256_xor_si256(_mm256_add_epi64(product, half), sign);
+    return _mm256_sub_epi64(_mm256_srlv_epi64(sum, c), _mm256_srlv_epi64(sign, c));
+}
+
+/* The affine part with the products whole: c may be too small for the narrow form. |R| < 2^31. */
+INLINE __m256i affine_wide(__m256i z, const channels *k, size_t at)
+{
+    const __m256i c = load_256(k->shift + at);
+    const __m256i even =
+        shift_products(even_products(z, load_256(k->multiplier + at)),
+                       _mm256_blend_epi32(c, _mm256_setzero_si256(), 0xAA));
+    const __m256i odd = shift_products(odd_products(z, load_256(k->odd_multiplier + at)),
+                                       _mm256_srli_epi64(c, 32));
+    return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -262,8 +274,10 @@ static void normalise_rows(const iviti_norm *n, const int16_t *x, size_t x_strid
                 const size_t at = (r + i) * y_stride + c;
                 const output to =
                     y.s8 ? (output){ .s8 = y.s8 + at } : (output){ .s16 = y.s16 + at };
-                if (!k.narrow)
-                    write_chunk(&batch[i], &k, to, newton, false);
+                if (!k.narrow && newton)
+                    write_chunk(&batch[i], &k, to, true, false);
+                else if (!k.narrow)
+                    write_chunk(&batch[i], &k, to, false, false);
                 else if (newton)
                     write_chunk(&batch[i], &k, to, true, true);
                 else

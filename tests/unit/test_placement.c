@@ -16,25 +16,25 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "base/spread.h"
+#include "base/placement.h"
 
 #ifdef __linux__
 
 #define MEMBERS 3
 
 typedef struct member {
-    iviti_spread *spread;
+    iviti_placement *placement;
     const cpu_set_t *allowed;
     int first; /* the processor on which it begins */
     bool began, kept;
 } member;
 
-static unsigned processors(const iviti_spread *spread)
+static unsigned processors(const iviti_placement *placement)
 {
     unsigned count = 0;
 
-    for (size_t i = 0; i < IVITI_SPREAD_PROCESSORS / 32; i++) {
-        for (unsigned bits = atomic_load(&spread->taken[i]); bits; bits &= bits - 1)
+    for (size_t i = 0; i < IVITI_PLACEMENT_PROCESSORS / 32; i++) {
+        for (unsigned bits = atomic_load(&placement->taken[i]); bits; bits &= bits - 1)
             count++;
     }
     return count;
@@ -59,33 +59,33 @@ static void *join(void *argument)
     CPU_SET((size_t)m->first, &one);
     m->began = sched_setaffinity(0, sizeof one, &one) == 0 && sched_getcpu() == m->first &&
                sched_setaffinity(0, sizeof *m->allowed, m->allowed) == 0;
-    iviti_spread_join(m->spread);
+    iviti_placement_join(m->placement);
     m->kept = sched_getaffinity(0, sizeof after, &after) == 0 && CPU_EQUAL(&after, m->allowed);
     return NULL;
 }
 
 /* How many processors are taken when 1 + MEMBERS threads began on the first of those allowed. */
-static unsigned spread_over(const cpu_set_t *allowed)
+static unsigned placed_over(const cpu_set_t *allowed)
 {
-    static iviti_spread spread;
+    static iviti_placement placement;
     const int first = first_of(allowed);
     cpu_set_t one;
 
     CPU_ZERO(&one);
     CPU_SET((size_t)first, &one);
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
-    memset(&spread, 0xff, sizeof spread); /* of a run before */
-    iviti_spread_begin(&spread);
-    assert_int_equal(processors(&spread), 1);
+    memset(&placement, 0xff, sizeof placement); /* of a run before */
+    iviti_placement_begin(&placement);
+    assert_int_equal(processors(&placement), 1);
     for (int i = 0; i < MEMBERS; i++) {
-        member m = { .spread = &spread, .allowed = allowed, .first = first };
+        member m = { .placement = &placement, .allowed = allowed, .first = first };
         pthread_t handle;
         assert_int_equal(pthread_create(&handle, NULL, join, &m), 0);
         assert_int_equal(pthread_join(handle, NULL), 0);
         assert_true(m.began);
         assert_true(m.kept);
     }
-    return processors(&spread);
+    return processors(&placement);
 }
 
 static void members_leave_a_processor_that_is_taken(void **state)
@@ -97,7 +97,7 @@ static void members_leave_a_processor_that_is_taken(void **state)
     const unsigned available = (unsigned)CPU_COUNT(&all);
     if (available == 1)
         print_message("one processor: nobody can be seen to move\n");
-    assert_int_equal(spread_over(&all), available < 1 + MEMBERS ? available : 1 + MEMBERS);
+    assert_int_equal(placed_over(&all), available < 1 + MEMBERS ? available : 1 + MEMBERS);
     assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
@@ -109,7 +109,7 @@ static void members_stay_where_there_is_one_processor(void **state)
     assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
     CPU_ZERO(&one);
     CPU_SET((size_t)first_of(&all), &one);
-    assert_int_equal(spread_over(&one), 1);
+    assert_int_equal(placed_over(&one), 1);
     assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
