@@ -146,7 +146,7 @@ typedef struct iviti_tokens {
 void iviti_block_project(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
                          iviti_rows rows);
 
-/* Queries, attention, and proj into the stream, of rows that were projected by this thread. */
+/* Queries, attention, and proj into the stream. */
 void iviti_block_attend(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
                         iviti_rows rows, unsigned thread);
 

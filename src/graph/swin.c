@@ -39,7 +39,9 @@ static void embed(iviti_session *s, iviti_rows rows)
     s->kernels.norm_s16(&m->embed_norm, stream, stride, NULL, rows.count, stream, stride);
 }
 
-/* Block j of a stage, over this thread's windows; odd blocks shift their windows. */
+/* Block j of a stage, over this thread's rows; odd blocks shift their windows. Late stages have fewer
+ * windows than there may be threads, so that threads share windows: keys and values are written by panels of
+ * tokens, and once all have met any rows will do. */
 static void block(iviti_session *s, const iviti_block *b, uint32_t stage, uint32_t j,
                   unsigned thread)
 {
@@ -50,10 +52,11 @@ static void block(iviti_session *s, const iviti_block *b, uint32_t stage, uint32
                              .stream = s->buffers.stream,
                              .map = w->map[shifted],
                              .region = shifted ? w->region : NULL };
-    const iviti_rows rows =
-        iviti_share(s, s->pictures * w->count * w->tokens, w->tokens, w->tokens, thread);
+    const size_t count = s->pictures * w->count * w->tokens;
+    const iviti_rows rows = iviti_share(s, count, w->tokens, 1, thread);
 
-    iviti_block_project(s, b, &t, rows);
+    iviti_block_project(s, b, &t, iviti_share(s, count, w->tokens, IVITI_PANEL, thread));
+    iviti_pool_barrier(&s->pool);
     iviti_block_attend(s, b, &t, rows, thread);
     iviti_block_mlp(s, b, &t, rows);
 }
