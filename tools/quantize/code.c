@@ -12,9 +12,11 @@
 
 code code_new(arena *memory, size_t width)
 {
-    code c = { width, 8, ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width),
-               ARENA_TAKE(memory, double, width), ARENA_TAKE(memory, double, width) };
-    for (size_t i = 0; i < width && c.scale; i++)
+    double *all = ARENA_TAKE(memory, double, 4 * width);
+    if (!all)
+        return (code){ .bits = 8 };
+    code c = { width, 8, all, all + width, all + 2 * width, all + 3 * width };
+    for (size_t i = 0; i < width; i++)
         c.scale[i] = 1;
     return c;
 }

@@ -19,7 +19,7 @@ typedef struct code {
     double *mean_code; /* (width) of their codes; at first 0 */
 } code;
 
-/* 8 bits, all scales 1 and offsets 0. */
+/* 8 bits, all scales 1 and offsets 0. Of no channel, and memory->failed, where memory runs out. */
 code code_new(arena *memory, size_t width);
 
 /* The ends of a code of so many bits, and its steps from end to end, with the

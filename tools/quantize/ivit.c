@@ -60,10 +60,18 @@ static double scale_at(importer *m, const char *format, ...)
     return value;
 }
 
+/* Whether all went well so far, and there was memory for it. */
+static bool room(importer *m, const char *what)
+{
+    if (!m->failed && (m->memory->failed || m->scratch.failed))
+        m->failed = !report_fail(m->r, "%s: out of memory", what);
+    return !m->failed;
+}
+
 static code uniform(importer *m, size_t width, double scale)
 {
     code c = code_new(&m->scratch, width);
-    for (size_t i = 0; i < width && c.scale; i++)
+    for (size_t i = 0; i < c.width; i++)
         c.scale[i] = scale;
     return c;
 }
@@ -165,9 +173,7 @@ static void dense(importer *m, const char *name, const network_linear *layer, si
         .bias = ARENA_TAKE(m->memory, int32_t, out),
         .factor = { ARENA_TAKE(m->memory, int32_t, out), ARENA_TAKE(m->memory, int8_t, out) },
     };
-    if (m->memory->failed)
-        m->failed = !report_fail(m->r, "%s: out of memory", name);
-    for (size_t o = 0; o < out && !m->failed; o++)
+    for (size_t o = 0; o < out && room(m, name); o++)
         m->failed = !dense_row(m, name, layer, o, (float)in_scale, out_scale, result);
     layer_row *row = &m->rows[m->row_count++];
     snprintf(row->name, sizeof row->name, "%s", name);
@@ -183,7 +189,7 @@ static void norm(importer *m, const char *name, const network_norm *layer, size_
     if (m->failed)
         return;
     const code to = uniform(m, width, out_scale);
-    m->failed = m->scratch.failed ||
+    m->failed = !room(m, name) ||
                 !quantize_norm(m->memory, name, layer, 0, 1, IVITI_NORM_NEWTON, &to, result, m->r);
 }
 
@@ -207,9 +213,7 @@ static void position_bias(importer *m, const network_block *from, const iviti_st
     const size_t count = (size_t)(2 * s->window - 1) * (2 * s->window - 1) * s->heads;
     const iviti_dyadic f = factor_of(m, table_scale / logit_scale, 1, 62);
     to->position_bias = ARENA_TAKE(m->memory, int32_t, count);
-    if (!to->position_bias)
-        m->failed = !report_fail(m->r, "position bias: out of memory");
-    for (size_t i = 0; i < count && !m->failed; i++) {
+    for (size_t i = 0; i < count && room(m, "position bias"); i++) {
         const double q = coded(from->position_bias[i], (float)table_scale, 8);
         to->position_bias[i] = (int32_t)iviti_requantize((int32_t)q, f);
     }
@@ -322,8 +326,8 @@ static double vit_embed(importer *m)
     float *token = ARENA_TAKE(&m->scratch, float, prefix);
     float *positions = ARENA_TAKE(&m->scratch, float, tokens *dim);
     int16_t *table = ARENA_TAKE(m->memory, int16_t, tokens * dim);
-    if (!m->failed && (!cls || cls->count != prefix || !position ||
-                       position->count != tokens * dim || !token || !positions || !table))
+    if (room(m, "embed") &&
+        (!cls || cls->count != prefix || !position || position->count != tokens * dim))
         m->failed = !report_fail(m->r, "%s: cls_token or pos_embed does not fit %zu tokens of %zu",
                                  m->checkpoint->file, tokens, dim);
     if (m->failed)
@@ -389,9 +393,8 @@ static void head(importer *m)
         same_factors(m, &m->out->pool, last->dim, factor_of(m, normed / tokens / features, 1, 62));
     }
     const code in = uniform(m, g->features, features);
-    if (!m->failed)
-        m->failed = m->scratch.failed || !quantize_logits(&m->scratch, m->memory, &n->head, 0, &in,
-                                                          RANGE_MINMAX, m->out, m->r);
+    m->failed = !room(m, "head") || !quantize_logits(&m->scratch, m->memory, &n->head, 0, &in,
+                                                     RANGE_MINMAX, m->out, m->r);
 }
 
 static void walk(importer *m)
@@ -438,12 +441,9 @@ bool ivit_import(const checkpoint *c, const network *n, integer_network **out,
     made->blocks = ARENA_TAKE(m.memory, integer_block, g->depth);
     made->merges = ARENA_TAKE(m.memory, integer_merge, g->stages);
     m.rows = ARENA_TAKE(m.memory, layer_row, 4 * g->depth + g->stages + 2);
-    if (m.memory->failed)
-        m.failed = !report_fail(r, "out of memory");
-    else
+    if (room(&m, "network"))
         walk(&m);
-    if (!m.failed && m.memory->failed)
-        m.failed = !report_fail(r, "out of memory");
+    room(&m, "network");
     arena_free(&m.scratch);
     if (m.failed) {
         integer_network_free(made);

@@ -41,7 +41,7 @@ static bool layer_and_table(quantizer *q, const char *name, const network_linear
     if (q->scratch.failed || !next ||
         !(*table = quantizer_gelu_tables(q, before, rows, outputs, order, next, &middle, out)))
         return report_fail(q->r, "%s: out of memory", name);
-    return quantizer_dense(q, name, layer, outputs, in, &middle, 8, x, rows, dense);
+    return quantizer_dense(q, name, layer, outputs, in, &middle, QUANTIZER_NO_SLOT, x, rows, dense);
 }
 
 /* The second half of the channels as means over the tokens: codes about the offset of what is averaged. */
@@ -222,6 +222,6 @@ bool quantize_mean_key(quantizer *q, uint32_t stage, const code *in, const netwo
     for (size_t o = 0; o < width; o++) /* one for all: their directions are compared */
         out.scale[o] = scale;
     snprintf(name, sizeof name, "merging.%u.key", stage);
-    return quantizer_dense(q, name, &layer, width, in, &out, 8, seen->norm1, rows,
+    return quantizer_dense(q, name, &layer, width, in, &out, QUANTIZER_NO_SLOT, seen->norm1, rows,
                            &q->out->mean_keys[stage]);
 }

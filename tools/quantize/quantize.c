@@ -30,7 +30,7 @@ int quantizer_bits(const quantizer *q, uint32_t block, iviti_activation which)
 code quantizer_stream_code(quantizer *q, uint32_t stage)
 {
     code c = code_new(&q->scratch, q->source->geometry.stage[stage].dim);
-    for (size_t i = 0; i < c.width && c.scale; i++)
+    for (size_t i = 0; i < c.width; i++)
         c.scale[i] = q->stream_scale[stage];
     return c;
 }
@@ -108,7 +108,8 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
                      const code *in, const code *out, uint32_t slot, const float *x, size_t rows,
                      integer_dense *result)
 {
-    const int bits = q->out->geometry.weight_bits[slot];
+    const bool placed = slot != QUANTIZER_NO_SLOT;
+    const int bits = placed ? q->out->geometry.weight_bits[slot] : 8;
     arena memory; /* of the compensation, which is large */
     compensation c;
     arena_init(&memory);
@@ -118,10 +119,11 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
                             .bits = bits,
                             .codebook = codebook,
                             .compensation = compensate ? &c : NULL };
-    const bool wanted = compensate || q->sensitivity;
+    const bool measured = placed && q->sensitivity;
+    const bool wanted = compensate || measured;
     bool done = !wanted || compensation_prepare(&memory, in, x, rows, &q->weights, &c) ||
                 report_fail(q->r, "%s: out of memory", name);
-    done = done && (!q->sensitivity || sensitivity_layer(q, slot, layer, outputs, in, out, &c));
+    done = done && (!measured || sensitivity_layer(q, slot, layer, outputs, in, out, &c));
     done = done && quantize_dense(q->memory, name, layer->weight, layer->bias, outputs, in, out, false,
                                   &fit, result, q->r);
     arena_free(&memory);
@@ -130,7 +132,7 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
     if (codebook)
         memcpy(q->out->geometry.codebook[slot], result->codebook, IVITI_CODEBOOK);
     quantizer_note(q, name, result, layer, in, out, x, rows);
-    q->rows[q->row_count - 1].slot = (int)slot;
+    q->rows[q->row_count - 1].slot = placed ? (int)slot : -1;
     return true;
 }
 
@@ -209,7 +211,7 @@ code quantizer_pixel_code(quantizer *q, size_t inputs)
 {
     const network *n = q->source;
     code c = code_new(&q->scratch, inputs);
-    for (size_t k = 0; k < c.width && c.scale; k++) {
+    for (size_t k = 0; k < c.width; k++) {
         c.scale[k] = 1 / (255.0 * n->std[k % 3]);
         c.offset[k] = -(double)n->mean[k % 3] / n->std[k % 3];
         c.mean[k] = c.offset[k];
@@ -276,6 +278,8 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
     if (g->family == IVITI_VIT)
         return quantize_position(q);
     const code stream = quantizer_stream_code(q, 0);
+    if (q->scratch.failed)
+        return report_fail(q->r, "embed.norm: out of memory");
     return quantize_norm(q->memory, "embed.norm", &n->embed_norm, n->epsilon, patch_scale,
                          q->out->geometry.norm_kind, &stream, &q->out->embed_norm, q->r);
 }

@@ -75,8 +75,10 @@ bool quantizer_code_norm(quantizer *q, const network_norm *norm, const float *x,
                          const network_linear *layer, size_t outputs, size_t width, int code_bits,
                          int bits, code *c);
 
-/* A dense layer of a block or a merge as the options want it, and its row of the table. slot: its place
- * in weight_bits. x (rows, in) is what it is given. */
+#define QUANTIZER_NO_SLOT UINT32_MAX /* 8 bits, whatever the options say */
+
+/* A dense layer as the options want it, and its row of the table. slot: its place in weight_bits, of a layer
+ * of a block or a merge; others have none. x (rows, in) is what it is given. */
 bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer, size_t outputs,
                      const code *in, const code *out, uint32_t slot, const float *x, size_t rows,
                      integer_dense *result);

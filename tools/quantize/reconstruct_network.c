@@ -159,7 +159,7 @@ static bool choose_codes(passage *p)
     p->codes[PLACE_NORM2] = to_step_code(q, &p->norm2);
     p->codes[PLACE_FC1] = to_step_code(q, &p->mlp.in);
     p->codes[PLACE_GELU] = to_step_code(q, &p->mlp.out);
-    return !q->scratch.failed;
+    return !q->scratch.failed || report_fail(q->r, "block %u: out of memory", p->block);
 }
 
 /* What the weights of a layer may become. in: the code of its inputs; out: that of its outputs, NULL

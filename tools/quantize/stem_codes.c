@@ -21,7 +21,7 @@
 static code as_inputs(quantizer *q, const code *map, size_t inputs)
 {
     code c = code_new(&q->scratch, inputs);
-    for (size_t k = 0; k < inputs && c.scale; k++) {
+    for (size_t k = 0; k < c.width; k++) {
         const size_t channel = k % map->width;
         c.scale[k] = map->scale[channel];
         c.offset[k] = map->offset[channel] + code_low(8) * map->scale[channel];
