@@ -21,14 +21,15 @@ static const uint32_t exp2_table[33] = {
  * a straight line between: at most 6e-5 off, relative. */
 static uint32_t exp_negative(uint64_t d)
 {
-    if (d > (uint64_t)40 << 16)
+    if (d > (uint64_t)40 << 16) /* below a unit, and the product below fits */
         return 0;
     const uint64_t power = (d * LOG2E_MULTIPLIER) >> 30; /* units of 2^-16 */
+    const uint64_t halvings = power >> 16;
     const uint32_t fraction = (uint32_t)(power & 0xffff);
     const uint32_t low = exp2_table[fraction >> 11];
     const uint32_t high = exp2_table[(fraction >> 11) + 1];
     const uint32_t value = low - (uint32_t)(((uint64_t)(low - high) * (fraction & 0x7ff)) >> 11);
-    return value >> (power >> 16);
+    return halvings < 32 ? value >> halvings : 0;
 }
 
 /* max - logit in units of 2^-16. */
