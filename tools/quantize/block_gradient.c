@@ -9,6 +9,8 @@
 
 #include <cblas.h>
 
+#include "quantize/float_rows.h"
+
 #define WINDOW_ARRAYS 8 /* q, k, v, output, and the gradient of each */
 
 block_layout block_layout_of(const block_shape *s)
@@ -43,6 +45,7 @@ bool block_trace_take(arena *memory, const block_shape *s, block_trace *t)
         .spread2 = ARENA_TAKE(memory, float, n),
         .chance = ARENA_TAKE(memory, float, s->heads * n * s->window),
         .middle = ARENA_TAKE(memory, float, n * c),
+        .slope = ARENA_TAKE(memory, float, n * s->hidden),
         .back_middle = ARENA_TAKE(memory, float, n * c),
         .back_narrow = ARENA_TAKE(memory, float, n * 3 * c),
         .back_wide = ARENA_TAKE(memory, float, n * (s->hidden > c ? s->hidden : c)),
@@ -66,24 +69,29 @@ static void to_code(const step_code *c, const float *x, size_t rows, size_t widt
         memcpy(y, x, rows * width * sizeof *y);
         return;
     }
-    for (size_t r = 0; r < rows; r++, x += width, y += width)
+    const float low = c->low, high = c->high;
+    for (size_t r = 0; r < rows; r++) {
+        const float *const from = x + r * width;
+        float *const to = y + r * width;
         for (size_t i = 0; i < width; i++) {
-            float q = (x[i] - c->offset[i]) / c->scale[i];
-            q = c->clips_only ? q : floorf(q + 0.5f);
-            q = q < c->low ? c->low : q > c->high ? c->high : q;
-            y[i] = c->offset[i] + c->scale[i] * q;
+            float q = (from[i] - c->offset[i]) / c->scale[i];
+            q = q < low ? low : q;
+            q = q > high ? high : q;
+            to[i] = c->offset[i] + c->scale[i] * (c->clips_only ? q : float_nearest(q));
         }
+    }
 }
 
 /* Takes the gradient away where x was clipped. */
 static void clip_gradient(const step_code *c, const float *x, size_t rows, size_t width, float *back)
 {
     const float half = c->clips_only ? 0 : 0.5f;
+    const float low = c->low - half, high = c->high + half;
     for (size_t r = 0; r < rows && c->scale; r++, x += width, back += width)
         for (size_t i = 0; i < width; i++) {
             const float q = (x[i] - c->offset[i]) / c->scale[i];
-            if (q < c->low - half || q > c->high + half)
-                back[i] = 0;
+            const int clipped = (q < low) | (q > high);
+            back[i] = clipped ? 0 : back[i];
         }
 }
 
@@ -151,17 +159,10 @@ static void norm_backward(const float *gain, const float *normal, const float *s
     }
 }
 
-static void gelu_forward(const float *x, size_t count, float *y)
+static void gelu_backward(const float *slope, size_t count, float *back)
 {
     for (size_t i = 0; i < count; i++)
-        y[i] = 0.5f * x[i] * (1 + erff(x[i] * 0.70710678f));
-}
-
-static void gelu_backward(const float *x, size_t count, float *back)
-{
-    for (size_t i = 0; i < count; i++)
-        back[i] *= 0.5f * (1 + erff(x[i] * 0.70710678f)) +
-                   x[i] * 0.39894228f * expf(-0.5f * x[i] * x[i]);
+        back[i] *= slope[i];
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */
@@ -214,20 +215,16 @@ static void softmax_row(const block_shape *s, size_t first, size_t query, size_t
 {
     const size_t n = s->window;
     const float *bias = s->bias ? s->bias + (head * n + query) * n : NULL;
-    float most = -INFINITY, sum = 0;
-    for (size_t j = 0; j < n; j++) {
-        if (s->region && s->region[first + query] != s->region[first + j])
+    for (size_t j = 0; j < n && bias; j++)
+        row[j] += bias[j];
+    for (size_t j = 0; j < n && s->region; j++)
+        if (s->region[first + query] != s->region[first + j])
             row[j] = -INFINITY;
-        else if (bias)
-            row[j] += bias[j];
-        most = row[j] > most ? row[j] : most;
-    }
-    for (size_t j = 0; j < n; j++) {
-        row[j] = expf(row[j] - most);
-        sum += row[j];
-    }
+    const float most = row_largest(row, n);
+    row_exp(row, n, most, row);
+    const float share = 1 / row_sum(row, n);
     for (size_t j = 0; j < n; j++)
-        row[j] /= sum;
+        row[j] *= share;
 }
 
 /* Values are coded about offsets, which attention is taken to hand on whole: where coded probabilities do
@@ -238,9 +235,7 @@ static void restore_offsets(const block_shape *s, const step_code *values, size_
     const size_t n = s->window, width = s->dim / s->heads;
     const float *offset = values->offset + 2 * s->dim + head * width;
     for (size_t i = 0; i < n; i++) {
-        float missing = 1;
-        for (size_t j = 0; j < n; j++)
-            missing -= p[i * n + j];
+        const float missing = 1 - row_sum(p + i * n, n);
         for (size_t d = 0; d < width; d++)
             out[i * width + d] += missing * offset[d];
     }
@@ -263,10 +258,10 @@ static void attention_forward(const block_shape *s, const step_code *values, blo
             product(CblasNoTrans, CblasTrans, n, n, width, factor, w.q, w.k, p);
             for (size_t i = 0; i < n; i++)
                 softmax_row(s, first, i, head, p + i * n);
-            for (size_t i = 0; i < n && s->probabilities; i++) {
-                memcpy(coded + i * n, p + i * n, n * sizeof *p);
+            if (s->probabilities)
+                memcpy(coded, p, n * n * sizeof *p);
+            for (size_t i = 0; i < n && s->probabilities; i++)
                 s->probabilities(s->probabilities_user, coded + i * n, n);
-            }
             product(CblasNoTrans, CblasNoTrans, n, width, n, 1, coded, w.v, w.out);
             if (s->probabilities && values->scale)
                 restore_offsets(s, values, head, coded, w.out);
@@ -295,9 +290,7 @@ static void attention_backward(const block_shape *s, const block_trace *t, const
             product(CblasNoTrans, CblasTrans, n, n, width, 1, w.back_out, w.v, w.back_score);
             for (size_t i = 0; i < n; i++) { /* through softmax: codes of probabilities pass the gradient */
                 float *const row = w.back_score + i * n;
-                float along = 0;
-                for (size_t j = 0; j < n; j++)
-                    along += row[j] * p[i * n + j];
+                const float along = row_product(row, p + i * n, n);
                 for (size_t j = 0; j < n; j++)
                     row[j] = p[i * n + j] * (row[j] - along);
             }
@@ -342,7 +335,8 @@ void block_forward(const block_shape *s, const step_code codes[BLOCK_PLACES], co
     dense_forward(p + o[PART_FC1_WEIGHT], p + o[PART_FC1_BIAS], t->coded[PLACE_NORM2], n, c, h,
                   t->exact[PLACE_FC1]);
     code_place(s, codes, PLACE_FC1, t);
-    gelu_forward(t->coded[PLACE_FC1], n * h, t->exact[PLACE_GELU]);
+    for (size_t r = 0; r < n; r++)
+        row_gelu(t->coded[PLACE_FC1] + r * h, h, t->slope + r * h, t->exact[PLACE_GELU] + r * h);
     code_place(s, codes, PLACE_GELU, t);
     dense_forward(p + o[PART_FC2_WEIGHT], p + o[PART_FC2_BIAS], t->coded[PLACE_GELU], n, h, c, y);
     cblas_saxpy((int)(n * c), 1, t->middle, 1, y, 1);
@@ -367,7 +361,7 @@ void block_backward(const block_shape *s, const step_code codes[BLOCK_PLACES], c
     dense_backward(p + o[PART_FC2_WEIGHT], t->coded[PLACE_GELU], back_y, n, h, c,
                    g + o[PART_FC2_WEIGHT], g + o[PART_FC2_BIAS], t->back_wide);
     clip_place(s, codes, PLACE_GELU, t, t->back_wide);
-    gelu_backward(t->coded[PLACE_FC1], n * h, t->back_wide);
+    gelu_backward(t->slope, n * h, t->back_wide);
     clip_place(s, codes, PLACE_FC1, t, t->back_wide);
     dense_backward(p + o[PART_FC1_WEIGHT], t->coded[PLACE_NORM2], t->back_wide, n, c, h,
                    g + o[PART_FC1_WEIGHT], g + o[PART_FC1_BIAS], narrow);

@@ -80,6 +80,7 @@ typedef struct block_trace {
     float *coded[BLOCK_PLACES]; /* what leaves it */
     float *chance, *chance_coded; /* (heads, tokens, window) probabilities, windows one after the other */
     float *middle;              /* (tokens, C) after attention */
+    float *slope;               /* (tokens, H) of GELU */
     float *back_middle, *back_narrow, *back_wide; /* gradients: (tokens, C), (tokens, 3C), (tokens, H) */
     float *window;              /* q, k, v, output of a head in a window and their gradients */
 } block_trace;
