@@ -300,11 +300,11 @@ static void sulq_thresholds_of_the_paper(void **state)
 }
 
 /* The integer codes are those of the formula, but where a numerator lies within a unit of 2^-24 of a
- * threshold. */
+ * threshold; exponents for which there is no multiplier have the highest. */
 static void sulq_codes_are_the_formula(void **state)
 {
     (void)state;
-    static const double etas[] = { 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0 };
+    static const double etas[] = { 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0 };
     uint64_t seed = 8;
     for (size_t i = 0; i < COUNT(etas); i++)
         for (int bits = 3; bits <= 8; bits++)
@@ -326,11 +326,26 @@ static void sulq_codes_are_the_formula(void **state)
                     const double p = (double)e[t] / sum;
                     const int low = sulq_exponent(&c, fmax(p - 0x1p-24, 0)) - lowest;
                     const int high = sulq_exponent(&c, p + 0x1p-24) - lowest;
-                    assert_true(code[t] == 1 << low || code[t] == 1 << high);
+                    assert_true(code[t] == 1 << (low > 7 ? 7 : low) ||
+                                code[t] == 1 << (high > 7 ? 7 : high));
                 }
                 iviti_sulq_codes(e, count, sum, (const uint32_t *)thresholds, e);
                 assert_memory_equal(e, code, count);
             }
+}
+
+/* Flat rows get a fine code although it ends below one; rows with large probabilities do not. */
+static void sulq_best_eta(void **state)
+{
+    (void)state;
+    float flat[400], steep[400];
+    for (int i = 0; i < 400; i++) {
+        flat[i] = 0.0001f * (float)(i % 100);
+        steep[i] = i % 100 == 0 ? 0.9f : 0.001f;
+    }
+    const sulq_code fine = sulq_best(flat, 400, 4), coarse = sulq_best(steep, 400, 4);
+    assert_true(fine.eta < 0.01);
+    assert_true(coarse.eta >= 0.01);
 }
 
 /* Attention with SULQ against its formula in double precision, sum of (2^E - eta) v at a scale, for every
@@ -420,6 +435,7 @@ int main(void)
         cmocka_unit_test(l1_vector),
         cmocka_unit_test(sulq_thresholds_of_the_paper),
         cmocka_unit_test(sulq_codes_are_the_formula),
+        cmocka_unit_test(sulq_best_eta),
         cmocka_unit_test(sulq_attention_is_the_formula),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

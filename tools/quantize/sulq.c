@@ -72,7 +72,8 @@ static double squared_error(const sulq_code *c, const float *p, size_t count)
 
 sulq_code sulq_best(const float *p, size_t count, int bits)
 {
-    static const double etas[] = { 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.2, 0.5, 1.0 };
+    static const double etas[] = { 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03,
+                                   0.04,  0.05,   0.1,   0.2,  0.5,  1.0 };
     double least = 1, most = 0, smallest = INFINITY;
     sulq_code best = { 0 };
 

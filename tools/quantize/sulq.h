@@ -25,8 +25,9 @@ sulq_code sulq_code_over(double eta, int bits, double least, double most);
 /* E of a probability. */
 int sulq_exponent(const sulq_code *c, double p);
 
-/* The code of least squared error over `count` probabilities p, among published etas of at least
- * 0.01: smaller ones need multipliers beyond 8 bits. */
+/* The code of least squared error over `count` probabilities p, among the published etas and one between the two
+ * smallest. Below 0.01 there are more exponents than multipliers of 8 bits: the highest that is left
+ * stands for those above it, which is part of the error. */
 sulq_code sulq_best(const float *p, size_t count, int bits);
 
 /* For each exponent above the lowest, in units of 2^-24, the least probability that has it or a higher
