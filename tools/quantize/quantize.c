@@ -11,11 +11,18 @@
 #include <string.h>
 
 #include "quantize/dyadic.h"
+#include "quantize/head_fit.h"
 #include "quantize/quantizer.h"
 #include "quantize/reconstruct.h"
 #include "quantize/sensitivity.h"
+#include "quantize/views.h"
 
 #define STREAM_MARGIN 1.25 /* between the largest value seen and the end of s16 */
+
+/* Reconstruction: views of each picture, and what a stream of all of them may take. */
+#define VIEWS       7
+#define VIEWS_BYTES ((size_t)384 << 20)
+#define VIEWS_SEED  UINT64_C(0x51EED)
 
 /* What prefix tokens count for beside all patches together. The head reads nothing else, and they are
  * unlike patches: one token in 197 would otherwise be left to what suits the others. */
@@ -363,6 +370,18 @@ static bool quantize_block(quantizer *q, uint32_t i, float *x)
            (!q->variants || quantize_block_variants(q, i, &seen, rows, &norm1, &norm2));
 }
 
+/* All pictures and views of a stream, to the next stage. */
+static bool merge_streams(quantizer *q, uint32_t stage, float *x, float *next)
+{
+    const iviti_stage *s = &q->source->geometry.stage[stage];
+    const size_t count = q->pictures + q->views;
+    const size_t values = (size_t)s->grid_width * s->grid_height * s->dim / 2; /* of the next stage */
+    if (!network_run_merge(q->source, stage, count, q->options->threads, x, next, NULL, q->r))
+        return false;
+    memcpy(x, next, count * values * sizeof *x);
+    return true;
+}
+
 static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
 {
     const network *n = q->source;
@@ -404,13 +423,11 @@ static bool quantize_merge(quantizer *q, uint32_t stage, float *x, float *next)
     if (!quantizer_dense(q, name, reduction, 2 * s->dim, &in, &out, slot, normed, rows,
                          &to->reduction))
         return false;
-    memcpy(x, next, rows * 2 * s->dim * sizeof *x);
-    if (!q->coded)
+    if (!q->coded) {
+        memcpy(x, next, rows * 2 * s->dim * sizeof *x);
         return true;
-    if (!network_run_merge(n, stage, q->pictures, q->options->threads, q->coded, next, NULL, q->r))
-        return false;
-    memcpy(q->coded, next, rows * 2 * s->dim * sizeof *x);
-    return true;
+    }
+    return merge_streams(q, stage, x, next) && merge_streams(q, stage, q->coded, next);
 }
 
 /* Swin: the mean over tokens as s8, about the offset of the tokens' code. */
@@ -437,6 +454,37 @@ static bool quantize_pool(quantizer *q, const float *features, size_t tokens, co
     return true;
 }
 
+static bool held_row(const void *user, size_t row)
+{
+    const quantizer *q = user;
+    return reconstruct_holds_out(q->pictures, row % q->pictures);
+}
+
+/* The classifier for the features that reconstructed blocks leave. x: the float stream. */
+static bool fit_head(quantizer *q, const float *x, network_linear *head)
+{
+    const network *n = q->source;
+    const size_t width = n->geometry.features, classes = n->geometry.classes;
+    const size_t count = q->pictures + q->views;
+    float *exact = ARENA_TAKE(&q->scratch, float, count *width);
+    float *coded = ARENA_TAKE(&q->scratch, float, count *width);
+    float *logits = ARENA_TAKE(&q->scratch, float, count *classes);
+    const network_linear fitted = { ARENA_TAKE(&q->scratch, float, classes *width),
+                                    ARENA_TAKE(&q->scratch, float, classes) };
+    const head_fit fit = { exact, coded, count, width, classes, held_row, q };
+    double gain;
+    if (q->scratch.failed)
+        return report_fail(q->r, "head: out of memory");
+    if (!network_run_head(n, count, q->options->threads, x, logits, exact, NULL, q->r) ||
+        !network_run_head(n, count, q->options->threads, q->coded, logits, coded, NULL, q->r))
+        return false;
+    if (!head_fit_solve(&fit, &n->head, &fitted, &gain))
+        return report_fail(q->r, "head: out of memory");
+    *head = fitted;
+    return true;
+}
+
+/* x: the float stream. */
 static bool quantize_head(quantizer *q, const float *x)
 {
     const network *n = q->source;
@@ -447,6 +495,8 @@ static bool quantize_head(quantizer *q, const float *x)
     const size_t all = network_tokens_of(n, g->depth - 1);
     const size_t tokens = pooled ? all : g->prefix_tokens;
     const size_t kept = g->token_head ? all : tokens;
+    const float *seen = q->coded ? q->coded : x;
+    network_linear head = n->head;
     float *normed = ARENA_TAKE(&q->scratch, float, q->pictures *kept *dim);
     float *features = ARENA_TAKE(&q->scratch, float, q->pictures *g->features);
     float *logits = ARENA_TAKE(&q->scratch, float, q->pictures *g->classes);
@@ -455,7 +505,7 @@ static bool quantize_head(quantizer *q, const float *x)
 
     if (q->scratch.failed)
         return report_fail(q->r, "head: out of memory");
-    if (!network_run_head(n, q->pictures, q->options->threads, x, logits, features, normed, q->r))
+    if (!network_run_head(n, q->pictures, q->options->threads, seen, logits, features, normed, q->r))
         return false;
     const float *read = g->token_head ? quantizer_prefix_rows(q, normed, kept) : normed;
     if (!read)
@@ -484,14 +534,16 @@ static bool quantize_head(quantizer *q, const float *x)
         least_scale =
             dense_finest_scale(n->patches_head.weight, g->classes, &patches.code, 8);
     }
-    if (!quantize_logits(&q->scratch, q->memory, &n->head, least_scale, &in, q->options->method,
+    if (q->coded && !g->token_head && !fit_head(q, x, &head))
+        return false;
+    if (!quantize_logits(&q->scratch, q->memory, &head, least_scale, &in, q->options->method,
                          q->out, q->r))
         return false;
     const iviti_dyadic scale = { (int32_t)q->out->geometry.logits_multiplier,
                                  (int32_t)q->out->geometry.logits_shift };
     for (size_t o = 0; o < g->classes; o++)
         out.scale[o] = dyadic_to_real(scale);
-    quantizer_note(q, "head", &q->out->head, &n->head, &in, &out, features, q->pictures);
+    quantizer_note(q, "head", &q->out->head, &head, &in, &out, features, q->pictures);
     return !g->token_head || quantize_patches_head(q, &patches);
 }
 
@@ -501,6 +553,18 @@ static void start_layer(quantizer *q)
     arena_init(&q->scratch);
 }
 
+/* Reconstruction trains on views of the pictures, too; the streams of both begin alike. */
+static bool embed_views(quantizer *q, float *x)
+{
+    const iviti_geometry *g = &q->source->geometry;
+    const size_t values = (size_t)iviti_stage_tokens(g, 0) * g->stage[0].dim;
+    if (!network_embed(q->source, q->view_pixels, q->views, q->options->threads,
+                       x + q->pictures * values, NULL, q->r))
+        return false;
+    memcpy(q->coded, x, (q->pictures + q->views) * values * sizeof *x);
+    return true;
+}
+
 static bool walk(quantizer *q, const uint8_t *pixels, float *x, float *next)
 {
     const iviti_geometry *g = &q->source->geometry;
@@ -508,8 +572,8 @@ static bool walk(quantizer *q, const uint8_t *pixels, float *x, float *next)
 
     if (!measure_streams(q, pixels, x, next) || !quantize_embed(q, pixels, x))
         return false;
-    if (q->coded)
-        memcpy(q->coded, x, q->pictures * iviti_stage_tokens(g, 0) * g->stage[0].dim * sizeof *x);
+    if (q->coded && !embed_views(q, x))
+        return false;
     for (uint32_t stage = 0; stage < g->stages; stage++) {
         for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++) {
             const int pruning = predictor_of(g, block);
@@ -527,7 +591,7 @@ static bool walk(quantizer *q, const uint8_t *pixels, float *x, float *next)
         if (stage + 1 < g->stages && !quantize_merge(q, stage, x, next))
             return false;
     }
-    return quantize_head(q, q->coded ? q->coded : x);
+    return quantize_head(q, x);
 }
 
 /* The largest stream of all stages. */
@@ -564,21 +628,44 @@ static bool take_variants(const variant_set *v)
     return !first->memory.failed;
 }
 
+/* Views of each picture, as many as fit into what streams of reconstruction may take. */
+static unsigned views_for(const iviti_geometry *g, size_t count)
+{
+    const size_t picture = stream_values(g) * sizeof(float);
+    unsigned views = VIEWS;
+    while (views > 0 && count * (1 + views) > VIEWS_BYTES / picture)
+        views--;
+    return views;
+}
+
+static uint8_t *make_views(const iviti_geometry *g, const uint8_t *pixels, size_t count, unsigned views)
+{
+    uint8_t *made = malloc(count * views * g->image_width * g->image_height * 3 + 1);
+    if (made)
+        views_make(pixels, count, g->image_width, g->image_height, views, VIEWS_SEED, made);
+    return made;
+}
+
 /* `variants` may be NULL; its first network is then the caller's. */
 static bool quantize(const network *source, const uint8_t *pixels, size_t count,
                      const quantize_options *options, const variant_set *variants,
                      integer_network **out, quantize_table *table, report *r)
 {
     const iviti_geometry *g = &source->geometry;
-    const size_t values = stream_values(g) * count;
+    const unsigned views_each = options->iterations ? views_for(g, count) : 0;
+    const size_t views = count * views_each;
+    const size_t values = stream_values(g) * (count + views);
     float *x = malloc(values * sizeof *x);
     float *next = malloc(values * sizeof *next);
     integer_network *n = calloc(1, sizeof *n);
     quantizer q = { .source = source, .options = options, .pictures = count, .out = n, .r = r,
                     .variants = variants, .sensitivity = options->sensitivity };
     float *coded = options->iterations ? malloc(values * sizeof *coded) : NULL;
-    bool done = x && next && n && (coded || !options->iterations);
+    uint8_t *view_pixels = options->iterations ? make_views(g, pixels, count, views_each) : NULL;
+    bool done = x && next && n && ((coded && view_pixels) || !options->iterations);
     q.coded = coded;
+    q.views = views;
+    q.view_pixels = view_pixels;
 
     if (done) {
         arena_init(&n->memory);
@@ -616,6 +703,7 @@ static bool quantize(const network *source, const uint8_t *pixels, size_t count,
     free(x);
     free(next);
     free(coded);
+    free(view_pixels);
     if (!done) {
         integer_network_free(n);
         return false;

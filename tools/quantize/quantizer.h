@@ -12,6 +12,8 @@ typedef struct quantizer {
     const network *source;
     const quantize_options *options;
     size_t pictures;
+    size_t views;                          /* reconstruction: of these, behind them in the streams */
+    const uint8_t *view_pixels;
     integer_network *out;
     arena *memory;                         /* out->memory: what the file will hold */
     arena scratch;                         /* of the layer at hand */

@@ -8,42 +8,30 @@
  *     inputs are divided by; exact);
  *  3. weights quantised as well; inputs as the quantised blocks before leave them.
  *
- * Adam, and rounding that passes gradients straight through. Part of the pictures is held out: a stage
- * whose result is no better on them is undone. Deterministic: the order of pictures comes from a
+ * Adam, and rounding that passes gradients straight through. Beside the pictures it is trained on views of
+ * them (views.h). Part of the pictures is held out, with their views: a stage whose result is no better on
+ * them is undone. Deterministic: the order of pictures comes from a
  * seed, and sums do not depend on the number of threads.
  */
 #ifndef RECONSTRUCT_H
 #define RECONSTRUCT_H
 
 #include "common/report.h"
-#include "quantize/block_gradient.h"
+#include "quantize/block_weights.h"
 #include "quantize/code.h"
-
-#define BLOCK_LAYERS 4 /* qkv, proj, fc1, fc2 */
-
-/* A dense layer of the block, for its weights' integers. */
-typedef struct layer_grid {
-    int limit;             /* integers are -limit to limit */
-    const float *fold;     /* (inputs) scale of each input over their mean */
-    const float *centre;   /* (inputs) about which they are */
-    const float *smallest; /* (outputs) scales lie between these */
-    const float *coarsest;
-    float *scale; /* (outputs) out: weight (o, k) = integer * scale[o] / fold[k] */
-} layer_grid;
 
 typedef struct reconstruction {
     const block_shape *shape;
     const step_code *codes; /* (BLOCK_PLACES) */
     layer_grid layer[BLOCK_LAYERS];
     size_t pictures;
+    size_t sources; /* picture i is a view of picture i % sources */
     const float *float_in, *float_out; /* (pictures, tokens, dim) */
     const float *coded_in;             /* the same, after the quantised blocks before */
     float *coded_out;                  /* out; may be coded_in */
     size_t scored;                     /* leading tokens of a picture that somebody reads afterwards */
     row_weights weights;               /* of the tokens' errors */
-    /* Integers (outputs, inputs) and scales of a layer's weights for stage 3 to begin with, from the
-     * parameters of stage 1; NULL: nearest, at the scale of least error */
-    bool (*begin)(void *user, int layer, const float *parameters, int8_t *integers, float *scale);
+    first_integers *begin;             /* of stage 3; NULL: nearest */
     unsigned iterations;               /* of each stage */
     unsigned threads;
     uint64_t seed;
@@ -55,6 +43,9 @@ typedef struct reconstruction {
 
 /* Iterations that `progress` counts for a block. */
 unsigned reconstruct_iterations(unsigned iterations);
+
+/* Whether this one of the pictures that are not views of others is held out, and all views of it. */
+bool reconstruct_holds_out(size_t sources, size_t picture);
 
 bool reconstruct_block(reconstruction *job, report *r);
 

@@ -13,13 +13,15 @@
 
 #define SEED         UINT64_C(0x1B1F5EED)
 #define UNBOUNDED    1e30f
+#define SULQ_PART    64   /* probabilities at a time */
 #define BIAS_MARGIN  4    /* training moves biases */
 #define SCALE_MARGIN 2.01 /* of a branch: its factors must stay below one half */
 
 /* What SULQ makes of probabilities from each threshold on. */
 typedef struct sulq_steps {
     float threshold[IVITI_SULQ_THRESHOLDS];
-    float value[IVITI_SULQ_THRESHOLDS + 1];
+    float step[IVITI_SULQ_THRESHOLDS]; /* to the value from there on */
+    float least;                       /* below the first */
 } sulq_steps;
 
 /* A block on its way through reconstruction. */
@@ -77,11 +79,19 @@ static void fill_windows(const iviti_stage *s, uint32_t shift, uint32_t *map, ui
 static void code_by_sulq(const void *user, float *row, size_t count)
 {
     const sulq_steps *s = user;
-    for (size_t i = 0; i < count; i++) {
-        float value = s->value[0];
-        for (int k = 0; k < IVITI_SULQ_THRESHOLDS && row[i] >= s->threshold[k]; k++)
-            value = s->value[k + 1];
-        row[i] = value;
+    float p[SULQ_PART];
+    for (size_t first = 0; first < count; first += SULQ_PART) {
+        const size_t length = count - first < SULQ_PART ? count - first : SULQ_PART;
+        float *const part = row + first;
+        for (size_t i = 0; i < length; i++) {
+            p[i] = part[i];
+            part[i] = s->least;
+        }
+        for (int k = 0; k < IVITI_SULQ_THRESHOLDS; k++) {
+            const float threshold = s->threshold[k], step = s->step[k];
+            for (size_t i = 0; i < length; i++)
+                part[i] += p[i] >= threshold ? step : 0;
+        }
     }
 }
 
@@ -89,10 +99,10 @@ static void set_sulq(passage *p)
 {
     const integer_block *b = &p->q->out->blocks[p->block];
     const double unit = b->reals.probability;
-    for (int k = 0; k <= IVITI_SULQ_THRESHOLDS; k++) {
-        p->sulq.value[k] = (float)(unit * (ldexp(1, k + b->sulq_eta[0]) - b->sulq_eta[1]));
-        if (k < IVITI_SULQ_THRESHOLDS)
-            p->sulq.threshold[k] = (float)ldexp(b->sulq_thresholds[k], -24);
+    p->sulq.least = (float)(unit * (ldexp(1, b->sulq_eta[0]) - b->sulq_eta[1]));
+    for (int k = 0; k < IVITI_SULQ_THRESHOLDS; k++) {
+        p->sulq.step[k] = (float)(unit * ldexp(1, k + b->sulq_eta[0])); /* 2^(k + 1) - 2^k */
+        p->sulq.threshold[k] = (float)ldexp(b->sulq_thresholds[k], -24);
     }
     p->shape.probabilities = code_by_sulq;
     p->shape.probabilities_user = &p->sulq;
@@ -281,13 +291,15 @@ static bool begin_with(void *user, int index, const float *parameters, int8_t *i
 static bool train(passage *p, float *x)
 {
     quantizer *q = p->q;
-    const size_t values = p->rows * p->dim;
+    const size_t picture = p->tokens * p->dim, values = (q->pictures + q->views) * picture;
     float *before = ARENA_TAKE(&q->scratch, float, values);
 
     if (!before || !quantizer_capture(q, p->rows, p->dim, p->hidden, &p->seen))
         return report_fail(q->r, "block %u: out of memory", p->block);
     memcpy(before, x, values * sizeof *x);
     if (!network_run_block(q->source, p->block, q->pictures, q->options->threads, x, &p->seen, q->r) ||
+        !network_run_block(q->source, p->block, q->views, q->options->threads,
+                           x + q->pictures * picture, NULL, q->r) ||
         !choose_codes(p))
         return false;
     if (!set_shape(p) || !set_parameters(p))
@@ -295,7 +307,8 @@ static bool train(passage *p, float *x)
 
     p->job.shape = &p->shape;
     p->job.codes = p->codes;
-    p->job.pictures = q->pictures;
+    p->job.pictures = q->pictures + q->views;
+    p->job.sources = q->pictures;
     p->job.float_in = before;
     p->job.float_out = x;
     p->job.coded_in = p->job.coded_out = q->coded;
@@ -387,6 +400,25 @@ bool quantize_reconstructible(const iviti_geometry *g, report *r)
     return true;
 }
 
+static bool emit(passage *p)
+{
+    integer_block *to = &p->q->out->blocks[p->block];
+    code branch1, branch2;
+
+    return emit_norm(p, "norm1", PART_GAIN1, &p->norm1, &to->norm1) &&
+           emit_dense(p, 0, "qkv", &p->from->qkv, PART_QKV_WEIGHT, 3 * p->dim, &p->norm1, &p->qkv,
+                      p->seen.norm1, &to->qkv) &&
+           branch_code(p, 1, &branch1, &to->join1) &&
+           emit_dense(p, 1, "proj", &p->from->proj, PART_PROJ_WEIGHT, p->dim, &p->attention, &branch1,
+                      p->seen.attention, &to->proj) &&
+           emit_norm(p, "norm2", PART_GAIN2, &p->norm2, &to->norm2) &&
+           emit_dense(p, 2, "fc1", &p->mlp.fc1, PART_FC1_WEIGHT, p->hidden, &p->norm2, &p->mlp.in,
+                      p->seen.norm2, &to->fc1) &&
+           branch_code(p, 3, &branch2, &to->join2) &&
+           emit_dense(p, 3, "fc2", &p->mlp.fc2, PART_FC2_WEIGHT, p->dim, &p->mlp.out, &branch2,
+                      p->mlp.gelu, &to->fc2);
+}
+
 bool quantize_reconstructed(quantizer *q, uint32_t block, float *x)
 {
     const uint32_t stage = network_stage_of(q->source, block);
@@ -398,19 +430,5 @@ bool quantize_reconstructed(quantizer *q, uint32_t block, float *x)
                   .hidden = q->source->geometry.stage[stage].hidden,
                   .tokens = network_tokens_of(q->source, block),
                   .rows = q->pictures * network_tokens_of(q->source, block) };
-    integer_block *to = &q->out->blocks[block];
-    code branch1, branch2;
-
-    return train(&p, x) && emit_norm(&p, "norm1", PART_GAIN1, &p.norm1, &to->norm1) &&
-           emit_dense(&p, 0, "qkv", &p.from->qkv, PART_QKV_WEIGHT, 3 * p.dim, &p.norm1, &p.qkv,
-                      p.seen.norm1, &to->qkv) &&
-           branch_code(&p, 1, &branch1, &to->join1) &&
-           emit_dense(&p, 1, "proj", &p.from->proj, PART_PROJ_WEIGHT, p.dim, &p.attention, &branch1,
-                      p.seen.attention, &to->proj) &&
-           emit_norm(&p, "norm2", PART_GAIN2, &p.norm2, &to->norm2) &&
-           emit_dense(&p, 2, "fc1", &p.mlp.fc1, PART_FC1_WEIGHT, p.hidden, &p.norm2, &p.mlp.in,
-                      p.seen.norm2, &to->fc1) &&
-           branch_code(&p, 3, &branch2, &to->join2) &&
-           emit_dense(&p, 3, "fc2", &p.mlp.fc2, PART_FC2_WEIGHT, p.dim, &p.mlp.out, &branch2,
-                      p.mlp.gelu, &to->fc2);
+    return train(&p, x) && emit(&p);
 }
