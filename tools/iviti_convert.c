@@ -161,7 +161,8 @@ static const option_spec OPTIONS[] = {
       .choices = RECIPE_CHOICES,
       .help = "How constants are chosen: ranges that hold everything that was seen, ranges of least "
               "squared error, or these with weights that make up for one another's rounding "
-              "(default: compensate for weights or activations of fewer than 8 bits, else mse)." },
+              "(default: compensate for weights or activations of fewer than 8 bits and for DynamicViT, else "
+              "mse)." },
     { .name = "iterations",
       .kind = OPTION_NUMBER,
       .offset = offsetof(settings, iterations),
@@ -212,6 +213,19 @@ static operators chosen_operators(const settings *s)
     return o;
 }
 
+/* The recipe asked for, or what suits the network: few bits, and predictors that rank tokens by small
+ * differences, need weights that make up for one another. */
+static int chosen_recipe(const conversion *c)
+{
+    const settings *s = c->settings;
+    if (s->recipe != RECIPE_UNSET)
+        return s->recipe;
+    return WEIGHT_BITS[s->weights] < 8 || WEIGHT_BITS[s->acts] < 8 ||
+                   c->network->geometry.prune.kind == IVITI_PRUNE_PREDICTOR
+               ? RECIPE_COMPENSATE
+               : RECIPE_MSE;
+}
+
 /* The options that decide the bytes of the model. */
 static void describe_recipe(const conversion *c, char *text, size_t bytes)
 {
@@ -228,7 +242,7 @@ static void describe_recipe(const conversion *c, char *text, size_t bytes)
         snprintf(nonlinear, sizeof nonlinear, "%s + %s + %s", iviti_norm_name(o.norm),
                  iviti_softmax_name(o.softmax), iviti_gelu_name(o.gelu));
     }
-    options_choice_name(RECIPE_CHOICES, s->recipe, recipe, sizeof recipe);
+    options_choice_name(RECIPE_CHOICES, chosen_recipe(c), recipe, sizeof recipe);
     char weights[64], allocation[16], activations[32] = "";
     options_choice_name(WEIGHT_CHOICES, s->weights, weights, sizeof weights);
     if (s->weights == WEIGHTS_MIXED) {
@@ -294,10 +308,11 @@ static bool quantize(conversion *c, report *r)
     const settings *s = c->settings;
     const uint64_t steps = 3 * (uint64_t)c->network->geometry.depth;
     const bool mixed = s->weights == WEIGHTS_MIXED;
+    const int recipe = chosen_recipe(c);
     progress p;
     quantize_options options = {
-        .method = s->recipe == RECIPE_MINMAX ? RANGE_MINMAX : RANGE_MSE,
-        .compensate = s->recipe == RECIPE_COMPENSATE || s->recipe == RECIPE_RECONSTRUCT,
+        .method = recipe == RECIPE_MINMAX ? RANGE_MINMAX : RANGE_MSE,
+        .compensate = recipe == RECIPE_COMPENSATE || recipe == RECIPE_RECONSTRUCT,
         .weight_bits = WEIGHT_BITS[s->weights],
         .codebook = s->weights == WEIGHTS_CODEBOOK,
         .activation_bits = WEIGHT_BITS[s->acts],
@@ -546,8 +561,6 @@ int main(int argc, char **argv)
     if ((s.weights == WEIGHTS_MIXED) != (s.budget_mb > 0))
         return options_wrong(&program, "--weights mixed and --budget-mb X go together");
 
-    if (s.recipe == RECIPE_UNSET)
-        s.recipe = WEIGHT_BITS[s.weights] < 8 || WEIGHT_BITS[s.acts] < 8 ? RECIPE_COMPENSATE : RECIPE_MSE;
     status = EXIT_DONE;
     if (!convert(&c, operands.item[0], &options, &r))
         status = options_failed(&program, &r);

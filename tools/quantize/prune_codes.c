@@ -165,6 +165,7 @@ bool quantize_predictor(quantizer *q, uint32_t stage, float *x)
     const size_t tokens = before - g->prefix_tokens, rows = q->pictures * tokens;
     network_predictor_capture seen;
 
+    q->weights = (row_weights){ 1, 0, 1 }; /* no prefix tokens among them */
     if (!take_capture(q, rows, g->stage[0].dim, &seen))
         return report_fail(q->r, "predictor %u: out of memory", stage);
     return network_run_predictor(q->source, stage, q->pictures, q->options->threads, x, &seen, q->r) &&

@@ -84,6 +84,11 @@ int quantizer_weight_bits(const quantizer *q, uint32_t block, block_layer layer)
     return q->out->geometry.weight_bits[quantizer_slot(q, block, layer)];
 }
 
+bool quantizer_ranks(const quantizer *q)
+{
+    return q->source->geometry.prune.kind == IVITI_PRUNE_PREDICTOR && q->options->compensate;
+}
+
 const double *quantizer_balance(quantizer *q, const code *c, const float *x, size_t rows,
                                 const network_linear *layer, size_t outputs, int bits)
 {
@@ -100,7 +105,10 @@ bool quantizer_code_norm(quantizer *q, const network_norm *norm, const float *x,
                          const network_linear *layer, size_t outputs, size_t width, int code_bits,
                          int bits, code *c)
 {
-    *c = code_per_channel(&q->scratch, x, rows, width, norm->gain, code_bits, q->options->method);
+    /* what is clipped on pictures that were not seen costs rankings more than a coarser step does */
+    const range_method method =
+        quantizer_ranks(q) && code_bits == 8 ? RANGE_MINMAX : q->options->method;
+    *c = code_per_channel(&q->scratch, x, rows, width, norm->gain, code_bits, method);
     if (q->scratch.failed)
         return report_fail(q->r, "quantising: out of memory");
     const double *factor = quantizer_balance(q, c, x, rows, layer, outputs, bits);
@@ -245,6 +253,26 @@ static bool quantize_position(quantizer *q)
     return true;
 }
 
+/* The weights of the embedding between its codes. */
+static bool fit_embed(quantizer *q, const uint8_t *pixels, code *in, const code *out)
+{
+    const network_linear *layer = &q->source->embed;
+    arena memory; /* of the compensation, which is large */
+    compensation c;
+    arena_init(&memory);
+    const bool compensate = quantizer_ranks(q) && q->source->geometry.convolutions == 0;
+    const dense_fit fit = { .method = q->options->method, .bits = 8,
+                            .compensation = compensate ? &c : NULL };
+    const bool done = (!compensate || quantizer_compensate_pixels(q, pixels, in, &memory, &c) ||
+                       report_fail(q->r, "embed: out of memory")) &&
+                      quantize_dense(q->memory, "embed", layer->weight, layer->bias, out->width, in, out,
+                                     true, &fit, &q->out->embed, q->r);
+    arena_free(&memory);
+    if (done)
+        quantizer_note(q, "embed", &q->out->embed, layer, in, out, NULL, 0);
+    return done;
+}
+
 static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
 {
     const network *n = q->source;
@@ -277,11 +305,8 @@ static bool quantize_embed(quantizer *q, const uint8_t *pixels, float *x)
     if (q->scratch.failed)
         return report_fail(q->r, "embed: out of memory");
 
-    const dense_fit fit = { .method = q->options->method, .bits = 8 };
-    if (!quantize_dense(q->memory, "embed", n->embed.weight, n->embed.bias, dim, &in, &out, true,
-                        &fit, &q->out->embed, q->r))
+    if (!fit_embed(q, pixels, &in, &out))
         return false;
-    quantizer_note(q, "embed", &q->out->embed, &n->embed, &in, &out, NULL, 0);
     if (g->family == IVITI_VIT)
         return quantize_position(q);
     const code stream = quantizer_stream_code(q, 0);

@@ -85,6 +85,15 @@ bool quantizer_dense(quantizer *q, const char *name, const network_linear *layer
                      const code *in, const code *out, uint32_t slot, const float *x, size_t rows,
                      integer_dense *result);
 
+/* Whether the stream is to be as fine as 8 bits allow, at the cost of a longer conversion: predictors rank
+ * tokens by differences that are small beside it. */
+bool quantizer_ranks(const quantizer *q);
+
+/* Compensation of what reads raw pixels by the code `in`, which gets their means; all in `memory`. False
+ * where that runs out. */
+bool quantizer_compensate_pixels(quantizer *q, const uint8_t *pixels, code *in, arena *memory,
+                                 compensation *c);
+
 /* Raw u8 pixels as the code of windows of so many values: normalisation folds into the weights. */
 code quantizer_pixel_code(quantizer *q, size_t inputs);
 
