@@ -194,7 +194,12 @@ static void dynamic_vits_shape(void **state)
                      "--predictors=3", "--classes=10", "-o", checkpoint));
     convert_pruned(checkpoint, "table", "--base-rate=0.7", "--prune-at=1,2,3", "--quiet");
     convert_pruned(checkpoint, "shift", "--base-rate=0.8", "--prune-at=0,1,3", "--quiet");
-    const char *const path = cli_path("refused.gguf");
+    const char *const path = cli_path("refused.gguf"), *const same = cli_path("same.gguf");
+    must_succeed(CLI("iviti-convert", checkpoint, "-o", cli_path("model.gguf"), "--calib", cli_folder,
+                     "--prune-at=1,2,3", "--quiet"));
+    must_succeed(CLI("iviti-convert", checkpoint, "-o", same, "--calib", cli_folder, "--prune-at=1,2,3",
+                     "--recipe=compensate", "--quiet"));
+    must_succeed(cli_shell("cmp %s %s", cli_path("model.gguf"), same)); /* what predictors need */
     CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder, "--keep=0.5"),
               "DynamicViT", "--base-rate");
     CLI_FAILS(1, CLI("iviti-convert", checkpoint, "-o", path, "--calib", cli_folder, "--prune-at=1,2"),
