@@ -79,30 +79,32 @@ int check_is_on(int number)
 }
 END
 
-tests='test_checked test_model_schema test_model_fields test_model_weight_bits test_model_activation_bits
-test_model_values test_model_file test_model_boundaries test_model_damage test_checkpoint_safetensors
-test_checkpoint_zip test_checkpoint_npz test_checkpoint_legacy test_checkpoint_tensors test_checkpoint_pickle
-test_checkpoint_common'
+tests='test_checked test_model_schema test_model_fields test_model_weight_bits test_codebook test_stem test_prune
+test_statuses test_model_activation_bits
+test_model_values test_model_file test_checkpoint_safetensors test_checkpoint_zip test_checkpoint_npz
+test_checkpoint_legacy test_checkpoint_tensors test_checkpoint_pickle test_checkpoint_common failures
+test_model_boundaries test_model_damage'
 tests=$(echo $tests) # in one line
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS="-O1 -w -include $work/check.h" \
     -DIVITI_SIMD=OFF -DIVITI_BUILD_SHARED=OFF -DIVITI_INSTALL=OFF -DIVITI_SANITIZE="${SANITIZE:-}" >/dev/null
 # shellcheck disable=SC2086
-cmake --build "$build" --target $tests >"$work/log" 2>&1 || {
+cmake --build "$build" --target make_seeds $tests >"$work/log" 2>&1 || {
     tail -30 "$work/log" >&2
     exit 1
 }
+"$build/tests/fuzz/make_seeds" "$work/seeds" >/dev/null
 
 # try NUMBER FILE: the name of the first test that fails, of the part that the file belongs to, those that fail
 # soonest first, to results/NUMBER.
 cat >"$work/try" <<END
 #!/bin/sh
 case \$2 in
-src/*) list=\$(echo $tests | tr ' ' '\n' | grep -E 'checked|model') ;;
-*) list=\$(echo $tests | tr ' ' '\n' | grep checkpoint) ;;
+src/*) list=\$(echo $tests | tr ' ' '\n' | grep -v checkpoint) ;;
+*) list=\$(echo $tests | tr ' ' '\n' | grep -E 'checkpoint|failures') ;;
 esac
 cd "$copy/tests"
 for test in \$list; do
-    if ! CHECK_OFF=\$1 IVITI_SOURCE=$copy IVITI_BUILD=$build timeout 120 "$build/tests/\$test" >/dev/null 2>&1; then
+    if ! CHECK_OFF=\$1 IVITI_SOURCE=$copy IVITI_BUILD=$build timeout 600 "$build/tests/\$test" $work/seeds >/dev/null 2>&1; then
         echo "\$test" >"$work/results/\$1"
         exit 0
     fi
