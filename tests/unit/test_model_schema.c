@@ -177,6 +177,23 @@ static void test_completion(void **state)
     assert_int_equal(iviti_stage_tokens(&g, 0), 14);
 }
 
+/* Heads that leave a rest of the width, a kind that is none. */
+static void test_what_fits_no_rule(void **state)
+{
+    (void)state;
+    const iviti_geometry good = fixture_geometry(FIXTURE_VIT_TABLE);
+    iviti_geometry g = good;
+    char text[200];
+    g.stage[0].dim = 52;
+    g.stage[0].heads = 6; /* of width 8, which would do */
+    assert_int_equal(check(g, text), IVITI_ERROR_CORRUPT);
+    assert_non_null(strstr(text, "6 heads do not divide it"));
+    g = good;
+    g.prune.kind = (iviti_prune_kind)77;
+    assert_int_equal(check(g, text), IVITI_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(text, "iviti.prune.kind is 77"));
+}
+
 static void expect_file(iviti_geometry g, iviti_status status)
 {
     char text[200];
@@ -432,6 +449,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vit_limits),       cmocka_unit_test(test_vit_contradictions),
         cmocka_unit_test(test_swin_limits),      cmocka_unit_test(test_completion),
+        cmocka_unit_test(test_what_fits_no_rule),
         cmocka_unit_test(test_file_limits),      cmocka_unit_test(test_vit_table_list),
         cmocka_unit_test(test_vit_shift_list),   cmocka_unit_test(test_swin_shift_list),
         cmocka_unit_test(test_names_are_unique), cmocka_unit_test(test_data_bytes),
