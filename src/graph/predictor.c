@@ -19,9 +19,11 @@ static void add_up(iviti_session *s, const iviti_tokens *t, iviti_rows rows, uns
 
     memset(sums, 0, s->pictures * half * sizeof *sums);
     for (size_t row = rows.first; row < rows.first + rows.count; row++) {
-        const uint8_t *h = s->buffers.query + row * stride + half;
-        int32_t *sum = sums + row / t->window * half;
-        for (size_t c = 0; c < half && row % t->window >= prefix; c++)
+        const uint8_t *restrict h = s->buffers.query + row * stride + half;
+        int32_t *restrict sum = sums + row / t->window * half;
+        if (row % t->window < prefix)
+            continue;
+        for (size_t c = 0; c < half; c++)
             sum[c] += h[c] - 128;
     }
 }
