@@ -59,7 +59,7 @@ typedef struct settings {
 enum { NONLINEAR_TABLE, NONLINEAR_SHIFT };
 enum { UNSET = -1 };
 enum { RECIPE_UNSET = -1, RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE, RECIPE_RECONSTRUCT };
-#define RECONSTRUCT_ITERATIONS 120
+#define RECONSTRUCT_ITERATIONS 240
 static const int WEIGHT_BITS[] = { 8, 6, 4, 3, 4, 4 };
 enum { WEIGHTS_MIXED = 4, WEIGHTS_CODEBOOK = 5 };
 
@@ -169,7 +169,7 @@ static const option_spec OPTIONS[] = {
       .value = "N",
       .minimum = 1,
       .maximum = 100000,
-      .help = "Steps of reconstruction for each block and stage (default: 120). Time is in "
+      .help = "Steps of reconstruction for each block and stage (default: 240). Time is in "
               "proportion." },
 };
 
