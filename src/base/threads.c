@@ -6,10 +6,6 @@
  */
 #include "base/threads.h"
 
-#ifndef IVITI_FREESTANDING
-#include <sched.h>
-#endif
-
 #ifdef IVITI_FREESTANDING
 
 iviti_status iviti_pool_start(iviti_pool *pool, unsigned threads)
@@ -35,6 +31,8 @@ void iviti_pool_barrier(iviti_pool *pool)
 }
 
 #else
+
+#include <sched.h>
 
 /* A wait is hundreds of pauses where every thread has a processor; one that lasts longer may be for a
  * thread that needs this processor, so from then on it is offered, and at last given up. */

@@ -56,11 +56,14 @@ static void observe(solver *s)
     const head_fit *f = s->fit;
     const size_t n = f->features;
     const double share = 1 / (double)(f->rows - s->held);
-    for (size_t i = 0; i < f->rows; i++)
-        for (size_t k = 0; k < n && !f->held(f->user, i); k++) {
+    for (size_t i = 0; i < f->rows; i++) {
+        if (f->held(f->user, i))
+            continue;
+        for (size_t k = 0; k < n; k++) {
             s->mean_exact[k] += share * f->exact[i * n + k];
             s->mean_coded[k] += share * f->coded[i * n + k];
         }
+    }
     for (size_t i = 0; i < f->rows; i++) {
         if (f->held(f->user, i))
             continue;

@@ -8,6 +8,8 @@
 
 #include <cblas.h>
 
+#include "quantize/random_bits.h"
+
 #define LANES       8  /* sums of gradients: as many whatever the number of threads */
 #define BATCH       16 /* pictures of a step */
 #define HELD_OUT    8  /* one picture in so many, where there are enough */
@@ -132,18 +134,10 @@ static void collect_gradient(trainer *t)
 
 /* ---- training ---------------------------------------------------------------------------------- */
 
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = (*state += UINT64_C(0x9E3779B97F4A7C15));
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
 static void shuffle(size_t *list, size_t count, uint64_t *state)
 {
     for (size_t i = count; i > 1; i--) {
-        const size_t j = (size_t)(next_random(state) % i), other = list[j];
+        const size_t j = (size_t)(random_bits(state) % i), other = list[j];
         list[j] = list[i - 1];
         list[i - 1] = other;
     }

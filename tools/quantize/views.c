@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "quantize/random_bits.h"
+
 #define LEAST_AREA 0.3 /* of the picture */
 #define LONGEST    (4.0 / 3) /* side beside the other, if the picture is square */
 #define ONE        65536 /* of a place between two pixels */
@@ -14,17 +16,9 @@ typedef struct part {
     bool mirrored;
 } part;
 
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = (*state += UINT64_C(0x9E3779B97F4A7C15));
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
 static double between(uint64_t *state, double low, double high)
 {
-    return low + (high - low) * (double)(next_random(state) >> 11) * 0x1p-53;
+    return low + (high - low) * (double)(random_bits(state) >> 11) * 0x1p-53;
 }
 
 static part draw_part(uint64_t *state, uint32_t width, uint32_t height)
@@ -34,7 +28,7 @@ static part draw_part(uint64_t *state, uint32_t width, uint32_t height)
     part p = { .width = fmin(1, side * stretch) * width, .height = fmin(1, side / stretch) * height };
     p.left = between(state, 0, width - p.width);
     p.top = between(state, 0, height - p.height);
-    p.mirrored = next_random(state) & 1;
+    p.mirrored = random_bits(state) & 1;
     return p;
 }
 
