@@ -546,11 +546,6 @@ static iviti_status load_exp_table(iviti_tensor_loader *l, const iviti_tensor_sp
     if (table[0] != 255)
         return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE, "%s[0] is %d; it must be 255",
                               spec->name, table[0]);
-    for (int i = 1; i < EXP_ENTRIES; i++)
-        if (table[i] > table[i - 1])
-            return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
-                                  "%s[%d] is %d; it must be at most the %d before", spec->name, i,
-                                  table[i], table[i - 1]);
     l->model->blocks[spec->index].exp_table = table;
     return IVITI_OK;
 }

@@ -75,9 +75,11 @@ static void make_widest(test *t, head *h, size_t q_bytes)
 static const uint8_t *exp_table(test *t)
 {
     uint8_t *table = memory_take(&t->memory, 256, 1);
+    const bool falls = chance_one_in(&t->chance, 2);
     table[0] = 255;
     for (size_t i = 1; i < 256; i++)
-        table[i] = (uint8_t)chance_between(&t->chance, table[i - 1] * 7 / 8, table[i - 1]);
+        table[i] = falls ? (uint8_t)chance_between(&t->chance, table[i - 1] * 7 / 8, table[i - 1])
+                         : (uint8_t)chance_between(&t->chance, 0, 255);
     memory_protect(&t->memory, table);
     return table;
 }

@@ -118,15 +118,9 @@ static void test_exp_table(void **state)
     table[0] = 254;
     edit_expect(&f, RANGE, name);
     table[0] = 255;
-    for (size_t i = 1; i < 256; i += 51) {
-        const uint8_t before = table[i];
-        table[i] = (uint8_t)(table[i - 1] + 1);
-        if (table[i - 1] < 255)
-            edit_expect(&f, RANGE, name);
-        table[i] = table[i - 1];
-        edit_expect(&f, IVITI_OK, "");
-        table[i] = before;
-    }
+    for (size_t i = 1; i < 256; i++) /* the others as they like */
+        table[i] = (uint8_t)(97 * i);
+    edit_expect(&f, IVITI_OK, "");
     memset(table, 255, 256);
     edit_expect(&f, IVITI_OK, "");
     memset(table + 1, 0, 255);

@@ -17,6 +17,7 @@
 #include "quantize/dyadic.h"
 #include "quantize/quantizer.h"
 
+#define TABLE_REACH      9.0
 #define SCALE_CANDIDATES 24
 #define NARROWEST        0.4 /* of the full range, for the scores' common scale */
 #define SHRINK_CANDIDATES 24 /* for the output's scale beside that of the values */
@@ -25,17 +26,37 @@
 #define COUPLE_WIDEST     1.5 /* of the output's full range */
 #define COUPLE_NARROWEST  0.08
 
-/* The last entry of the exponential table must be zero: e^-x * 255 falls below one half at ln 510,
- * which lies half a step before the last index. */
-static double table_step(void)
+/* How the exponential table of a block is made: a step of its index in units of the logits, and whether
+ * each entry is rounded by itself.
+ *
+ * In a row with one large probability most tokens have numerators below one half, and they are many:
+ * what they weigh together decides how much of all values joins the large one's. So the table reaches
+ * far, and what rounding an entry leaves over goes to the next (error diffusion): numerators of tokens
+ * of about the same probability are then right on average. Where they are looked at one by one, as by
+ * SULQ and by EViT's choice of tokens, they are rounded one by one, as far as 255 e^-x reaches one half. */
+typedef struct exp_form {
+    double step;
+    bool alone;
+} exp_form;
+
+static exp_form exp_form_of(const quantizer *q, uint32_t block)
 {
-    return log(510) / 254.5;
+    const iviti_geometry *g = &q->out->geometry;
+    const bool alone = g->softmax_kind == IVITI_SOFTMAX_SULQ ||
+                       (g->prune.kind == IVITI_PRUNE_CLS && iviti_prune_stage(g, block) >= 0);
+    return (exp_form){ (alone ? log(2 * 255) : TABLE_REACH) / 254.5, alone };
 }
 
-static void fill_exp_table(int8_t *table)
+static void fill_exp_table(exp_form form, int8_t *table)
 {
-    for (int i = 0; i < 256; i++)
-        table[i] = (int8_t)(uint8_t)floor(255 * exp(-i * table_step()) + 0.5);
+    double over = 0;
+    for (int i = 0; i < 255; i++) {
+        const double exact = 255 * exp(-i * form.step) + over;
+        const double entry = floor(exact + 0.5);
+        over = form.alone ? 0 : exact - entry;
+        table[i] = (int8_t)(uint8_t)entry;
+    }
+    table[255] = 0; /* and whatever lies further below */
 }
 
 /* Sum over the channels of one head of the error that coding q and k with these scales causes in
@@ -249,14 +270,15 @@ static bool table_head(quantizer *q, uint32_t block, const iviti_stage *s, size_
                        double product, code *qkv)
 {
     const size_t hd = s->dim / s->heads;
-    const double factor = product / sqrt((double)hd) / table_step();
+    const double step = exp_form_of(q, block).step;
+    const double factor = product / sqrt((double)hd) / step;
     const double coarse = dyadic_coarse(factor);
     for (size_t d = 0; d < hd; d++)
         qkv->scale[head * hd + d] *= coarse / factor;
-    code_position_bias(q, block, s, head, 1 / (coarse * table_step()));
+    code_position_bias(q, block, s, head, 1 / (coarse * step));
     if (q->out->geometry.prune.kind == IVITI_PRUNE_MERGE &&
         !set_factor(q, &q->out->size, block * s->heads + head,
-                    log(2) / 65536 / (coarse * table_step()), 27, 62))
+                    log(2) / 65536 / (coarse * step), 27, 62))
         return false;
     return set_factor(q, &q->out->blocks[block].score, head, coarse, 1, 62);
 }
@@ -308,11 +330,11 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
         return report_fail(q->r, "block %u: out of memory", block);
     histogram_columns(seen->qkv, rows, 3 * dim, 3 * dim, h);
     histogram_columns(seen->attention, rows, dim, dim, ho);
-    fill_exp_table(b->exp_table);
+    fill_exp_table(exp_form_of(q, block), b->exp_table);
     if (!quantize_softmax(q, block, seen, &unit))
         return report_fail(q->r, "block %u: out of memory", block);
     b->reals.probability = unit;
-    b->reals.logit = iviti_softmax_has_table(kind) ? table_step() : 1.0 / b->logit_scale;
+    b->reals.logit = iviti_softmax_has_table(kind) ? exp_form_of(q, block).step : 1.0 / b->logit_scale;
 
     for (size_t head = 0; head < s->heads; head++) {
         const size_t at = head * hd;
