@@ -39,7 +39,7 @@ static bool layer_and_table(quantizer *q, const char *name, const network_linear
     for (size_t c = 0; c < outputs && order; c++)
         order[c] = c;
     if (q->scratch.failed || !next ||
-        !(*table = quantizer_gelu_tables(q, before, rows, outputs, order, next, &middle, out)))
+        !(*table = quantizer_gelu_tables(q, before, rows, outputs, order, next, false, &middle, out)))
         return report_fail(q->r, "%s: out of memory", name);
     return quantizer_dense(q, name, layer, outputs, in, &middle, QUANTIZER_NO_SLOT, x, rows, dense);
 }
