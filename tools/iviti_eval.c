@@ -98,6 +98,15 @@ static const option_example EXAMPLES[] = {
       "The same figures, and a page to look at what went wrong." },
 };
 
+static void put_percents(json_out *j, const char *key, const double *percent, uint32_t count)
+{
+    json_put_array(j, key);
+    for (uint32_t k = 0; k < count; k++) {
+        json_put_fixed(j, NULL, percent[k], 2);
+    }
+    json_put_end(j);
+}
+
 /* Two places are a hundredth of a percent: a picture in ten thousand. */
 static void print_json(const evaluation *e, bool compared)
 {
@@ -113,11 +122,10 @@ static void print_json(const evaluation *e, bool compared)
         json_put_fixed(&j, "cosine", e->cosine, 6);
         json_put_real(&j, "relative_mse", e->relative_mse, 6);
         if (e->prune_stages > 0) {
-            json_put_array(&j, "kept_overlap");
-            for (uint32_t k = 0; k < e->prune_stages; k++) {
-                json_put_fixed(&j, NULL, e->overlap[k], 2);
-            }
-            json_put_end(&j);
+            put_percents(&j, "kept_overlap", e->overlap, e->prune_stages);
+        }
+        if (e->predicts) {
+            put_percents(&j, "kept_overlap_alone", e->overlap_alone, e->prune_stages);
         }
     }
     json_put_fixed(&j, "ms_per_image", e->ms_per_image, 3);
@@ -148,6 +156,10 @@ static void print_people(const evaluation *e, bool compared)
         for (uint32_t k = 0; k < e->prune_stages; k++) {
             printf("  kept %-4u %7.2f %%   of the patches after stage %u are those of the float network\n",
                    (unsigned)k + 1, e->overlap[k], (unsigned)k + 1);
+        }
+        for (uint32_t k = 0; k < e->prune_stages && e->predicts; k++) {
+            printf("  alone %-3u %7.2f %%   if the float network chooses at stage %u among the same patches\n",
+                   (unsigned)k + 1, e->overlap_alone[k], (unsigned)k + 1);
         }
     }
 }

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/model_open.h"
@@ -24,6 +25,7 @@ typedef struct pool {
     double logits_scale;
     uint32_t classes;
     uint32_t prune_stages; /* that both networks have */
+    bool predicts;         /* by predictors */
     pthread_mutex_t lock;
     size_t next;
     size_t done;
@@ -38,6 +40,7 @@ typedef struct worker {
     iviti_session *session;
     float *reference_logits;
     uint32_t *reference_kept;
+    uint32_t *kept; /* as the reference has it */
 } worker;
 
 /* ---- one picture
@@ -109,21 +112,45 @@ static size_t count_common(const uint32_t *a, size_t a_count, const uint32_t *b,
     return common;
 }
 
-static void compare_kept(const worker *w, evaluation_picture *out)
+/* The share of the patches kept at each stage that `wanted` holds as well. */
+static void compare_kept(const worker *w, const uint32_t *wanted, float *overlap)
 {
     const iviti_prune *const prune =
         w->pool->prune_stages > 0 ? &w->pool->task->reference->geometry.prune : NULL;
-    const uint32_t *wanted = w->reference_kept;
 
     for (uint32_t stage = 0; stage < w->pool->prune_stages; stage++) {
         size_t count = 0;
         const uint32_t *const kept = iviti_session_kept(w->session, stage, &count);
         if (kept != NULL && count > 0) {
             const size_t common = count_common(kept, count, wanted, prune->kept[stage]);
-            out->overlap[stage] = (float)common / (float)count;
+            overlap[stage] = (float)common / (float)count;
         }
         wanted += prune->kept[stage];
     }
+}
+
+/* What a stage loses is lost for those after it. So each predictor is judged by itself, too: the float
+ * network chooses at every stage among the patches that the integer network had there. */
+static bool compare_alone(worker *w, evaluation_picture *out, report *r)
+{
+    const iviti_prune *const prune = &w->pool->task->reference->geometry.prune;
+    uint32_t *follow = w->kept;
+
+    for (uint32_t stage = 0; stage < w->pool->prune_stages; stage++) {
+        size_t count = 0;
+        const uint32_t *const kept = iviti_session_kept(w->session, stage, &count);
+        if (kept == NULL || count != prune->kept[stage]) {
+            return true; /* another number of patches: nothing to compare */
+        }
+        memcpy(follow, kept, count * sizeof(*kept));
+        follow += count;
+    }
+    if (!network_forward_following(w->pool->task->reference, iviti_session_pixels(w->session), 1, 1, w->kept,
+                                   w->reference_logits, w->reference_kept, r)) {
+        return false;
+    }
+    compare_kept(w, w->reference_kept, out->overlap_alone);
+    return true;
 }
 
 static bool evaluate_picture(worker *w, size_t index, report *r)
@@ -157,7 +184,8 @@ static bool evaluate_picture(worker *w, size_t index, report *r)
             return false;
         }
         compare(p, logits, w->reference_logits, item->label, out);
-        compare_kept(w, out);
+        compare_kept(w, w->reference_kept, out->overlap);
+        return !p->predicts || compare_alone(w, out, r);
     }
     return true;
 }
@@ -193,6 +221,7 @@ static void close_worker(worker *w)
     iviti_session_free(w->session);
     free(w->reference_logits);
     free(w->reference_kept);
+    free(w->kept);
 }
 
 static bool open_worker(worker *w, pool *p, report *r)
@@ -206,7 +235,8 @@ static bool open_worker(worker *w, pool *p, report *r)
         const size_t kept = network_kept_numbers(p->task->reference);
         w->reference_logits = malloc(p->classes * sizeof(*w->reference_logits));
         w->reference_kept = malloc((kept + 1) * sizeof(*w->reference_kept));
-        if (w->reference_logits == NULL || w->reference_kept == NULL) {
+        w->kept = malloc((kept + 1) * sizeof(*w->kept));
+        if (w->reference_logits == NULL || w->reference_kept == NULL || w->kept == NULL) {
             close_worker(w);
             return report_fail(r, "no memory for %u logits", (unsigned)p->classes);
         }
@@ -273,13 +303,14 @@ void evaluation_add_up(const evaluation_picture *results, size_t count, evaluati
     out->relative_mse = energy > 0 ? difference / energy : 0;
 }
 
-static void add_overlaps(const evaluation_picture *results, size_t count, uint32_t stages,
-                         evaluation *out)
+static void add_overlaps(const pool *p, size_t count, evaluation *out)
 {
-    out->prune_stages = stages;
-    for (uint32_t k = 0; k < stages; k++) {
+    out->prune_stages = p->prune_stages;
+    out->predicts = p->predicts;
+    for (uint32_t k = 0; k < p->prune_stages; k++) {
         for (size_t i = 0; i < count; i++) {
-            out->overlap[k] += 100 * (double)results[i].overlap[k] / (double)count;
+            out->overlap[k] += 100 * (double)p->results[i].overlap[k] / (double)count;
+            out->overlap_alone[k] += 100 * (double)p->results[i].overlap_alone[k] / (double)count;
         }
     }
 }
@@ -298,6 +329,7 @@ bool evaluate(const evaluation_task *task, evaluation *out, report *r)
     p.classes = info.classes;
     if (task->reference != NULL && task->reference->geometry.prune.stages == info.prune_stages) {
         p.prune_stages = info.prune_stages;
+        p.predicts = task->reference->geometry.prune.kind == IVITI_PRUNE_PREDICTOR;
     }
     p.logits_scale = ldexp((double)info.logits_multiplier, -(int)info.logits_shift);
     p.results = calloc(count, sizeof(*p.results));
@@ -320,7 +352,7 @@ bool evaluate(const evaluation_task *task, evaluation *out, report *r)
         return false;
     }
     evaluation_add_up(p.results, count, out);
-    add_overlaps(p.results, count, p.prune_stages, out);
+    add_overlaps(&p, count, out);
     out->picture = p.results;
     return true;
 }

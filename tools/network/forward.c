@@ -282,6 +282,7 @@ typedef struct pass_data {
     const uint8_t *pixels;
     float *logits;
     uint32_t *kept;
+    const uint32_t *follow;
 } pass_data;
 
 static void forward_step(const network *n, workspace *w, size_t i, const void *data)
@@ -294,6 +295,7 @@ static void forward_step(const network *n, workspace *w, size_t i, const void *d
     uint32_t block = 0;
     one_embed(n, w, d->pixels + i * picture_bytes(g), x, NULL);
     one_unpruned(n, w);
+    w->follow = d->follow == NULL ? NULL : d->follow + i * network_kept_numbers(n);
     for (uint32_t s = 0; s < g->stages; s++) {
         w->tokens = s > 0 ? iviti_stage_tokens(g, s) : w->tokens;
         for (uint32_t j = 0; j < g->stage[s].depth; j++, block++) {
@@ -323,7 +325,14 @@ size_t network_kept_numbers(const network *n)
 bool network_forward_kept(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
                           float *logits, uint32_t *kept, report *r)
 {
-    const pass_data d = { pixels, logits, kept };
+    const pass_data d = { pixels, logits, kept, NULL };
+    return share_out(n, forward_step, &d, count, threads, r);
+}
+
+bool network_forward_following(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
+                               const uint32_t *follow, float *logits, uint32_t *kept, report *r)
+{
+    const pass_data d = { pixels, logits, kept, follow };
     return share_out(n, forward_step, &d, count, threads, r);
 }
 

@@ -30,6 +30,8 @@ typedef struct workspace {
     float *rating;    /* (tokens) the higher, the sooner it is kept, or merged */
     uint32_t *list;   /* (tokens) */
     float *class_row; /* (tokens) the class token's attention, mean over the heads */
+    const uint32_t *follow; /* predictors: the patches that the next stage goes on with, ascending,
+                               whatever its own choice; NULL: with that */
 } workspace;
 
 bool workspace_create(const network *n, workspace *w);
