@@ -158,7 +158,8 @@ static void print_people(const evaluation *e, bool compared)
                    (unsigned)k + 1, e->overlap[k], (unsigned)k + 1);
         }
         for (uint32_t k = 0; k < e->prune_stages && e->predicts; k++) {
-            printf("  alone %-3u %7.2f %%   if the float network chooses at stage %u among the same patches\n",
+            printf("  alone %-3u %7.2f %%   if the float network chooses at stage %u among the "
+                   "same patches\n",
                    (unsigned)k + 1, e->overlap_alone[k], (unsigned)k + 1);
         }
     }

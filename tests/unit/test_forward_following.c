@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A float DynamicViT that goes on with patches which others chose, for judging predictors one by one.
+ * A float DynamicViT that goes on with patches which others chose, for judging predictors one by
+ * one.
  */
 #include "cli_run.h"
 
@@ -18,10 +19,12 @@ typedef struct pass {
 
 static network *dynamic_vit(void)
 {
-    const network_options options = { .heads = 2, .base_rate = 0.7, .prune_at = { 1, 2, 3 }, .prune_at_count = 3 };
+    const network_options options = {
+        .heads = 2, .base_rate = 0.7, .prune_at = { 1, 2, 3 }, .prune_at_count = 3
+    };
     const char *const path = cli_path("dynamic.safetensors");
-    cli_result result = CLI("tests/make-checkpoint", "--image=112", "--dim=128", "--depth=4", "--heads=2",
-                            "--predictors=3", "--classes=10", "-o", path);
+    cli_result result = CLI("tests/make-checkpoint", "--image=112", "--dim=128", "--depth=4",
+                            "--heads=2", "--predictors=3", "--classes=10", "-o", path);
     checkpoint *c = NULL;
     network *n = NULL;
     report r = { "" };

@@ -129,8 +129,8 @@ static void compare_kept(const worker *w, const uint32_t *wanted, float *overlap
     }
 }
 
-/* What a stage loses is lost for those after it. So each predictor is judged by itself, too: the float
- * network chooses at every stage among the patches that the integer network had there. */
+/* What a stage loses is lost for those after it. So each predictor is judged by itself, too: the
+ * float network chooses at every stage among the patches that the integer network had there. */
 static bool compare_alone(worker *w, evaluation_picture *out, report *r)
 {
     const iviti_prune *const prune = &w->pool->task->reference->geometry.prune;
@@ -145,8 +145,8 @@ static bool compare_alone(worker *w, evaluation_picture *out, report *r)
         memcpy(follow, kept, count * sizeof(*kept));
         follow += count;
     }
-    if (!network_forward_following(w->pool->task->reference, iviti_session_pixels(w->session), 1, 1, w->kept,
-                                   w->reference_logits, w->reference_kept, r)) {
+    if (!network_forward_following(w->pool->task->reference, iviti_session_pixels(w->session), 1, 1,
+                                   w->kept, w->reference_logits, w->reference_kept, r)) {
         return false;
     }
     compare_kept(w, w->reference_kept, out->overlap_alone);

@@ -329,8 +329,9 @@ bool network_forward_kept(const network *n, const uint8_t *pixels, size_t count,
     return share_out(n, forward_step, &d, count, threads, r);
 }
 
-bool network_forward_following(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
-                               const uint32_t *follow, float *logits, uint32_t *kept, report *r)
+bool network_forward_following(const network *n, const uint8_t *pixels, size_t count,
+                               unsigned threads, const uint32_t *follow, float *logits,
+                               uint32_t *kept, report *r)
 {
     const pass_data d = { pixels, logits, kept, follow };
     return share_out(n, forward_step, &d, count, threads, r);

@@ -92,10 +92,12 @@ size_t network_kept_numbers(const network *n);
 bool network_forward_kept(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
                           float *logits, uint32_t *kept, report *r);
 
-/* The same for DynamicViT, but each stage goes on with the patches `follow` (as `kept`), those of stage k + 1
- * among those of stage k, while kept tells which the predictors would have chosen of them. */
-bool network_forward_following(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
-                               const uint32_t *follow, float *logits, uint32_t *kept, report *r);
+/* The same for DynamicViT, but each stage goes on with the patches `follow` (as `kept`), those of
+ * stage k + 1 among those of stage k, while kept tells which the predictors would have chosen of
+ * them. */
+bool network_forward_following(const network *n, const uint8_t *pixels, size_t count,
+                               unsigned threads, const uint32_t *follow, float *logits,
+                               uint32_t *kept, report *r);
 
 /* All of it: pixels to logits (count, classes), with no more memory than the threads need. */
 bool network_forward(const network *n, const uint8_t *pixels, size_t count, unsigned threads,

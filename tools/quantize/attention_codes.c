@@ -17,7 +17,7 @@
 #include "quantize/dyadic.h"
 #include "quantize/quantizer.h"
 
-#define TABLE_REACH      9.0
+#define TABLE_REACH      9.0 /* units of the logits that exponential tables cover */
 #define SCALE_CANDIDATES 24
 #define NARROWEST        0.4 /* of the full range, for the scores' common scale */
 #define SHRINK_CANDIDATES 24 /* for the output's scale beside that of the values */
@@ -26,14 +26,15 @@
 #define COUPLE_WIDEST     1.5 /* of the output's full range */
 #define COUPLE_NARROWEST  0.08
 
-/* How the exponential table of a block is made: a step of its index in units of the logits, and whether
- * each entry is rounded by itself.
+/* How the exponential table of a block is made: a step of its index in units of the logits, and
+ * whether each entry is rounded by itself.
  *
- * In a row with one large probability most tokens have numerators below one half, and they are many:
- * what they weigh together decides how much of all values joins the large one's. So the table reaches
- * far, and what rounding an entry leaves over goes to the next (error diffusion): numerators of tokens
- * of about the same probability are then right on average. Where they are looked at one by one, as by
- * SULQ and by EViT's choice of tokens, they are rounded one by one, as far as 255 e^-x reaches one half. */
+ * In a row with one large probability most tokens have numerators below one half, and they are
+ * many: what they weigh together decides how much of all values joins the large one's. So the table
+ * reaches far, and what rounding an entry leaves over goes to the next (error diffusion):
+ * numerators of tokens of about the same probability are then right on average. Where they are
+ * looked at one by one, as by SULQ and by EViT's choice of tokens, they are rounded one by one, as
+ * far as 255 e^-x reaches one half. */
 typedef struct exp_form {
     double step;
     bool alone;
@@ -277,8 +278,8 @@ static bool table_head(quantizer *q, uint32_t block, const iviti_stage *s, size_
         qkv->scale[head * hd + d] *= coarse / factor;
     code_position_bias(q, block, s, head, 1 / (coarse * step));
     if (q->out->geometry.prune.kind == IVITI_PRUNE_MERGE &&
-        !set_factor(q, &q->out->size, block * s->heads + head,
-                    log(2) / 65536 / (coarse * step), 27, 62))
+        !set_factor(q, &q->out->size, block * s->heads + head, log(2) / 65536 / (coarse * step), 27,
+                    62))
         return false;
     return set_factor(q, &q->out->blocks[block].score, head, coarse, 1, 62);
 }
@@ -334,7 +335,8 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
     if (!quantize_softmax(q, block, seen, &unit))
         return report_fail(q->r, "block %u: out of memory", block);
     b->reals.probability = unit;
-    b->reals.logit = iviti_softmax_has_table(kind) ? exp_form_of(q, block).step : 1.0 / b->logit_scale;
+    b->reals.logit =
+        iviti_softmax_has_table(kind) ? exp_form_of(q, block).step : 1.0 / b->logit_scale;
 
     for (size_t head = 0; head < s->heads; head++) {
         const size_t at = head * hd;

@@ -2,16 +2,18 @@
  *
  * fc1, GELU and fc2.
  *
- * Table GELU: 64 consecutive hidden channels share a table, and the order of hidden channels is free:
- * fc1's rows and fc2's columns may be permuted together. So the channels are sorted by how far they
- * reach, and each group gets a table with input and output codes of its own, fitted together.
+ * Table GELU: 64 consecutive hidden channels share a table, and the order of hidden channels is
+ * free: fc1's rows and fc2's columns may be permuted together. So the channels are sorted by how
+ * far they reach, and each group gets a table with input and output codes of its own, fitted
+ * together.
  *
- * Hidden channels answer to what is in a picture: one that was silent on all calibration pictures may
- * be loud on the next. So a group is fitted to what its channels did and, no less, to what all channels
- * did. Fitted to its own alone it clips pictures of classes that calibration did not see: on DeiT-T the
- * relative mse of such pictures was 0.042 instead of 0.010, while the calibration pictures showed 0.006.
- * The first block is another matter: it sees edges and colours, which all pictures have, and all blocks
- * after it carry its errors on. Its groups are fitted to their own more than to the others.
+ * Hidden channels answer to what is in a picture: one that was silent on all calibration pictures
+ * may be loud on the next. So a group is fitted to what its channels did and, no less, to what all
+ * channels did. Fitted to its own alone it clips pictures of classes that calibration did not see:
+ * on DeiT-T the relative mse of such pictures was 0.042 instead of 0.010, while the calibration
+ * pictures showed 0.006. The first block is another matter: it sees edges and colours, which all
+ * pictures have, and all blocks after it carry its errors on. Its groups are fitted to their own
+ * more than to the others.
  */
 #include <math.h>
 #include <stdio.h>
@@ -31,7 +33,8 @@
 /* What all channels did, beside what the group did. */
 #define SHARE_ALL       1.5
 #define SHARE_ALL_FIRST 0.1 /* in the first block */
-#define SHARE_ALL_FEW   0.6 /* with fewer than 8 bits, too coarse to spare any for what was not seen */
+#define SHARE_ALL_FEW                                                                              \
+    0.6 /* with fewer than 8 bits, too coarse to spare any for what was not seen */
 
 double quantize_exact_gelu(double x)
 {
@@ -233,8 +236,8 @@ static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen
 {
     const double *weight =
         quantizer_column_weights(q, &q->source->blocks[block].fc2, hidden, dim);
-    int8_t *tables = weight ? quantizer_gelu_tables(q, seen->fc1, rows, hidden, order, weight, block == 0,
-                                                    in, out)
+    int8_t *tables = weight ? quantizer_gelu_tables(q, seen->fc1, rows, hidden, order, weight,
+                                                    block == 0, in, out)
                             : NULL;
     q->out->blocks[block].gelu_table = tables;
     return tables != NULL;

@@ -120,11 +120,12 @@ bool quantize_patches_head(quantizer *q, const patches_inputs *in);
 /* How much an error in each of a layer's inputs costs at its outputs: (in), in the scratch memory. */
 double *quantizer_column_weights(quantizer *q, const network_linear *layer, size_t in, size_t out);
 
-/* Tables of GELU for 64 channels at a time of x (rows, hidden), taken in that order, and the codes on both
- * of their sides. weight (hidden): what an error of each channel costs. first: in the first block. NULL
- * where memory runs out. */
+/* Tables of GELU for 64 channels at a time of x (rows, hidden), taken in that order, and the codes
+ * on both of their sides. weight (hidden): what an error of each channel costs. first: in the first
+ * block. NULL where memory runs out. */
 int8_t *quantizer_gelu_tables(quantizer *q, const float *x, size_t rows, size_t hidden,
-                              const size_t *order, const double *weight, bool first, code *in, code *out);
+                              const size_t *order, const double *weight, bool first, code *in,
+                              code *out);
 
 /* DynamicViT's predictor of a stage: x (tokens of all pictures, C) goes on with those that it keeps. */
 bool quantize_predictor(quantizer *q, uint32_t stage, float *x);
