@@ -124,7 +124,7 @@ static void print_json(const evaluation *e, bool compared)
         if (e->prune_stages > 0) {
             put_percents(&j, "kept_overlap", e->overlap, e->prune_stages);
         }
-        if (e->predicts) {
+        if (e->alone) {
             put_percents(&j, "kept_overlap_alone", e->overlap_alone, e->prune_stages);
         }
     }
@@ -157,7 +157,7 @@ static void print_people(const evaluation *e, bool compared)
             printf("  kept %-4u %7.2f %%   of the patches after stage %u are those of the float network\n",
                    (unsigned)k + 1, e->overlap[k], (unsigned)k + 1);
         }
-        for (uint32_t k = 0; k < e->prune_stages && e->predicts; k++) {
+        for (uint32_t k = 0; k < e->prune_stages && e->alone; k++) {
             printf("  alone %-3u %7.2f %%   if the float network chooses at stage %u among the "
                    "same patches\n",
                    (unsigned)k + 1, e->overlap_alone[k], (unsigned)k + 1);

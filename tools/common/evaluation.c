@@ -25,7 +25,6 @@ typedef struct pool {
     double logits_scale;
     uint32_t classes;
     uint32_t prune_stages; /* that both networks have */
-    bool predicts;         /* by predictors */
     pthread_mutex_t lock;
     size_t next;
     size_t done;
@@ -136,6 +135,9 @@ static bool compare_alone(worker *w, evaluation_picture *out, report *r)
     const iviti_prune *const prune = &w->pool->task->reference->geometry.prune;
     uint32_t *follow = w->kept;
 
+    if (w->pool->prune_stages == 0 || prune->kind != IVITI_PRUNE_PREDICTOR) {
+        return true;
+    }
     for (uint32_t stage = 0; stage < w->pool->prune_stages; stage++) {
         size_t count = 0;
         const uint32_t *const kept = iviti_session_kept(w->session, stage, &count);
@@ -150,6 +152,7 @@ static bool compare_alone(worker *w, evaluation_picture *out, report *r)
         return false;
     }
     compare_kept(w, w->reference_kept, out->overlap_alone);
+    out->alone = true;
     return true;
 }
 
@@ -185,7 +188,7 @@ static bool evaluate_picture(worker *w, size_t index, report *r)
         }
         compare(p, logits, w->reference_logits, item->label, out);
         compare_kept(w, w->reference_kept, out->overlap);
-        return !p->predicts || compare_alone(w, out, r);
+        return compare_alone(w, out, r);
     }
     return true;
 }
@@ -306,7 +309,7 @@ void evaluation_add_up(const evaluation_picture *results, size_t count, evaluati
 static void add_overlaps(const pool *p, size_t count, evaluation *out)
 {
     out->prune_stages = p->prune_stages;
-    out->predicts = p->predicts;
+    out->alone = count > 0 && p->results[0].alone; /* the networks decide, not the picture */
     for (uint32_t k = 0; k < p->prune_stages; k++) {
         for (size_t i = 0; i < count; i++) {
             out->overlap[k] += 100 * (double)p->results[i].overlap[k] / (double)count;
@@ -329,7 +332,6 @@ bool evaluate(const evaluation_task *task, evaluation *out, report *r)
     p.classes = info.classes;
     if (task->reference != NULL && task->reference->geometry.prune.stages == info.prune_stages) {
         p.prune_stages = info.prune_stages;
-        p.predicts = task->reference->geometry.prune.kind == IVITI_PRUNE_PREDICTOR;
     }
     p.logits_scale = ldexp((double)info.logits_multiplier, -(int)info.logits_shift);
     p.results = calloc(count, sizeof(*p.results));

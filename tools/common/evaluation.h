@@ -33,7 +33,8 @@ typedef struct evaluation_picture {
     double energy;     /* sum of squared reference logits */
     float overlap[IVITI_MAX_BLOCKS]; /* share of the patches kept at each stage of pruning that the
                                         float network keeps as well */
-    float overlap_alone[IVITI_MAX_BLOCKS]; /* predictors: the same, of those that the float network
+    bool alone; /* there is the next: predictors, that keep as many patches in both networks */
+    float overlap_alone[IVITI_MAX_BLOCKS]; /* the same, of those that the float network
                                               would keep of the patches that entered the stage */
     double seconds;    /* resize and network, without decoding */
 } evaluation_picture;
@@ -50,7 +51,7 @@ typedef struct evaluation {
     double ms_per_image;
     uint32_t prune_stages; /* where both keep some of their tokens; else 0 */
     double overlap[IVITI_MAX_BLOCKS]; /* in percent, mean over the pictures */
-    bool predicts;                    /* these by predictors, so that the next are there, too */
+    bool alone;                       /* there are the next, too */
     double overlap_alone[IVITI_MAX_BLOCKS];
     evaluation_picture *picture; /* (pictures), in the order of the task's */
 } evaluation;

@@ -322,19 +322,18 @@ size_t network_kept_numbers(const network *n)
     return count;
 }
 
-bool network_forward_kept(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
-                          float *logits, uint32_t *kept, report *r)
-{
-    const pass_data d = { pixels, logits, kept, NULL };
-    return share_out(n, forward_step, &d, count, threads, r);
-}
-
 bool network_forward_following(const network *n, const uint8_t *pixels, size_t count,
                                unsigned threads, const uint32_t *follow, float *logits,
                                uint32_t *kept, report *r)
 {
     const pass_data d = { pixels, logits, kept, follow };
     return share_out(n, forward_step, &d, count, threads, r);
+}
+
+bool network_forward_kept(const network *n, const uint8_t *pixels, size_t count, unsigned threads,
+                          float *logits, uint32_t *kept, report *r)
+{
+    return network_forward_following(n, pixels, count, threads, NULL, logits, kept, r);
 }
 
 bool network_forward(const network *n, const uint8_t *pixels, size_t count, unsigned threads,

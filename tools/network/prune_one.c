@@ -42,15 +42,6 @@ static void move(workspace *w, size_t from, size_t to, size_t dim, float *x)
     w->size[to] = w->size[from];
 }
 
-/* The patches that would be kept of those that are left. */
-static void note_choice(const network *n, const workspace *w, uint32_t stage, uint32_t **kept)
-{
-    const uint32_t prefix = n->geometry.prefix_tokens;
-    for (size_t i = prefix; i < w->tokens && *kept != NULL; i++)
-        if (is_among(w, i, prefix, 1, w->tokens, n->geometry.prune.kept[stage]))
-            *(*kept)++ = w->origin[i];
-}
-
 static void note(const network *n, const workspace *w, uint32_t stage, uint32_t **kept)
 {
     const uint32_t count = n->geometry.prune.kept[stage];
@@ -101,11 +92,16 @@ void one_predict(const network *n, workspace *w, uint32_t stage, size_t tokens, 
     }
 }
 
-/* Puts the patches that are followed above all others. Both lists ascend. */
-static void rate_followed(const network *n, workspace *w, uint32_t stage)
+/* Notes the patches that the ratings would keep, and then rates those that are followed above all
+ * others. Both lists ascend. */
+static void follow_others(const network *n, workspace *w, uint32_t stage, uint32_t **kept)
 {
-    const uint32_t *const end = w->follow + n->geometry.prune.kept[stage];
-    for (size_t i = n->geometry.prefix_tokens; i < w->tokens; i++) {
+    const uint32_t prefix = n->geometry.prefix_tokens, count = n->geometry.prune.kept[stage];
+    const uint32_t *const end = w->follow + count;
+    for (size_t i = prefix; i < w->tokens && *kept != NULL; i++)
+        if (is_among(w, i, prefix, 1, w->tokens, count))
+            *(*kept)++ = w->origin[i];
+    for (size_t i = prefix; i < w->tokens; i++) {
         const bool followed = w->follow < end && *w->follow == w->origin[i];
         w->rating[i] = followed ? 1 : 0;
         w->follow += followed;
@@ -132,10 +128,11 @@ void one_prune_before(const network *n, workspace *w, uint32_t block, float *x, 
     if (stage < 0)
         return;
     one_predict(n, w, (uint32_t)stage, w->tokens, x, NULL);
-    note_choice(n, w, (uint32_t)stage, kept);
-    if (w->follow)
-        rate_followed(n, w, (uint32_t)stage);
+    if (w->follow != NULL)
+        follow_others(n, w, (uint32_t)stage, kept);
     w->tokens = one_keep(n, w, w->tokens, p->kept[stage], x);
+    if (w->follow == NULL)
+        note(n, w, (uint32_t)stage, kept);
 }
 
 /* ---- EViT ---------------------------------------------------------------------------------------- */

@@ -271,7 +271,7 @@ static bool table_head(quantizer *q, uint32_t block, const iviti_stage *s, size_
                        double product, code *qkv)
 {
     const size_t hd = s->dim / s->heads;
-    const double step = exp_form_of(q, block).step;
+    const double step = q->out->blocks[block].reals.logit;
     const double factor = product / sqrt((double)hd) / step;
     const double coarse = dyadic_coarse(factor);
     for (size_t d = 0; d < hd; d++)
@@ -317,6 +317,7 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
     const size_t dim = s->dim, hd = dim / s->heads;
     const iviti_softmax_kind kind = q->out->geometry.softmax_kind;
     const bool divided = kind == IVITI_SOFTMAX_TABLE; /* by the row's sum, with the output's factor */
+    const exp_form exponentials = exp_form_of(q, block);
     double unit = 1;
     integer_block *b = &q->out->blocks[block];
     histogram *h = ARENA_TAKE(&q->scratch, histogram, 3 * dim);
@@ -331,12 +332,11 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
         return report_fail(q->r, "block %u: out of memory", block);
     histogram_columns(seen->qkv, rows, 3 * dim, 3 * dim, h);
     histogram_columns(seen->attention, rows, dim, dim, ho);
-    fill_exp_table(exp_form_of(q, block), b->exp_table);
+    fill_exp_table(exponentials, b->exp_table);
     if (!quantize_softmax(q, block, seen, &unit))
         return report_fail(q->r, "block %u: out of memory", block);
     b->reals.probability = unit;
-    b->reals.logit =
-        iviti_softmax_has_table(kind) ? exp_form_of(q, block).step : 1.0 / b->logit_scale;
+    b->reals.logit = iviti_softmax_has_table(kind) ? exponentials.step : 1.0 / b->logit_scale;
 
     for (size_t head = 0; head < s->heads; head++) {
         const size_t at = head * hd;

@@ -33,8 +33,7 @@
 /* What all channels did, beside what the group did. */
 #define SHARE_ALL       1.5
 #define SHARE_ALL_FIRST 0.1 /* in the first block */
-#define SHARE_ALL_FEW                                                                              \
-    0.6 /* with fewer than 8 bits, too coarse to spare any for what was not seen */
+#define SHARE_ALL_FEW   0.6 /* fewer than 8 bits: too coarse to spare any for what was not seen */
 
 double quantize_exact_gelu(double x)
 {
