@@ -39,6 +39,7 @@ typedef struct settings {
     int allocation;
     uint32_t seed;
     int acts;
+    uint32_t wide_blocks;
     int nonlinear;
     int attention;
     int softmax, gelu, layernorm;
@@ -48,7 +49,7 @@ typedef struct settings {
 } settings;
 
 #define WEIGHT_CHOICES    "8|6|4|3|mixed|codebook16"
-#define ACTS_CHOICES      "8|6|4|3"
+#define ACTS_CHOICES      "8|6|4|3|12"
 #define ALLOCATION_CHOICES "sensitivity|prefix|random" /* mixed_allocation */
 #define NONLINEAR_CHOICES "table|shift"
 #define ATTENTION_CHOICES "u8|q15|sulq"
@@ -58,9 +59,11 @@ typedef struct settings {
 #define RECIPE_CHOICES    "minmax|mse|compensate|reconstruct"
 enum { NONLINEAR_TABLE, NONLINEAR_SHIFT };
 enum { UNSET = -1 };
+#define ALL_BLOCKS IVITI_MAX_BLOCKS
 enum { RECIPE_UNSET = -1, RECIPE_MINMAX, RECIPE_MSE, RECIPE_COMPENSATE, RECIPE_RECONSTRUCT };
 #define RECONSTRUCT_ITERATIONS 240
 static const int WEIGHT_BITS[] = { 8, 6, 4, 3, 4, 4 };
+static const int ACTS_BITS[] = { 8, 6, 4, 3, IVITI_WIDE_BITS };
 enum { WEIGHTS_MIXED = 4, WEIGHTS_CODEBOOK = 5 };
 
 static const option_spec OPTIONS[] = {
@@ -116,7 +119,17 @@ static const option_spec OPTIONS[] = {
       .value = "BITS",
       .choices = ACTS_CHOICES,
       .help = "Bits of an activation within the blocks (default: 8). Pixels, the residual stream, "
-              "probabilities of attention and the classifier's input keep theirs." },
+              "probabilities of attention and the classifier's input keep theirs. 12: for the inputs "
+              "of proj, fc1 and fc2, and for attention's numerators; nearer to the float network, and "
+              "half as fast again." },
+    { .name = "wide-blocks",
+      .kind = OPTION_NUMBER,
+      .offset = offsetof(settings, wide_blocks),
+      .value = "N",
+      .minimum = 1,
+      .maximum = IVITI_MAX_BLOCKS,
+      .help = "With --acts 12: in the first N blocks only, whose rounding all others carry on "
+              "(default: all)." },
     { .name = "nonlinear",
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, nonlinear),
@@ -161,7 +174,7 @@ static const option_spec OPTIONS[] = {
       .choices = RECIPE_CHOICES,
       .help = "How constants are chosen: ranges that hold everything that was seen, ranges of least "
               "squared error, or these with weights that make up for one another's rounding "
-              "(default: compensate for weights or activations of fewer than 8 bits and for DynamicViT, else "
+              "(default: compensate for weights of fewer than 8 bits, for activations of others than 8 and for DynamicViT, else "
               "mse)." },
     { .name = "iterations",
       .kind = OPTION_NUMBER,
@@ -220,7 +233,7 @@ static int chosen_recipe(const conversion *c)
     const settings *s = c->settings;
     if (s->recipe != RECIPE_UNSET)
         return s->recipe;
-    return WEIGHT_BITS[s->weights] < 8 || WEIGHT_BITS[s->acts] < 8 ||
+    return WEIGHT_BITS[s->weights] < 8 || ACTS_BITS[s->acts] != 8 ||
                    c->network->geometry.prune.kind == IVITI_PRUNE_PREDICTOR
                ? RECIPE_COMPENSATE
                : RECIPE_MSE;
@@ -243,7 +256,7 @@ static void describe_recipe(const conversion *c, char *text, size_t bytes)
                  iviti_softmax_name(o.softmax), iviti_gelu_name(o.gelu));
     }
     options_choice_name(RECIPE_CHOICES, chosen_recipe(c), recipe, sizeof recipe);
-    char weights[64], allocation[16], activations[32] = "";
+    char weights[64], allocation[16], activations[48] = "";
     options_choice_name(WEIGHT_CHOICES, s->weights, weights, sizeof weights);
     if (s->weights == WEIGHTS_MIXED) {
         options_choice_name(ALLOCATION_CHOICES, s->allocation, allocation, sizeof allocation);
@@ -251,8 +264,11 @@ static void describe_recipe(const conversion *c, char *text, size_t bytes)
         if (s->allocation == MIXED_RANDOM)
             snprintf(weights, sizeof weights, "mixed by seed %u within %.3f MB", s->seed, s->budget_mb);
     }
-    if (WEIGHT_BITS[s->acts] < 8)
-        snprintf(activations, sizeof activations, "activations %d, ", WEIGHT_BITS[s->acts]);
+    if (ACTS_BITS[s->acts] != 8 && s->wide_blocks == ALL_BLOCKS)
+        snprintf(activations, sizeof activations, "activations %d, ", ACTS_BITS[s->acts]);
+    else if (ACTS_BITS[s->acts] != 8)
+        snprintf(activations, sizeof activations, "activations %d in %u blocks, ", ACTS_BITS[s->acts],
+                 s->wide_blocks);
     char iterations[32] = "";
     if (s->recipe == RECIPE_RECONSTRUCT)
         snprintf(iterations, sizeof iterations, " of %u iterations", (unsigned)s->iterations);
@@ -315,7 +331,8 @@ static bool quantize(conversion *c, report *r)
         .compensate = recipe == RECIPE_COMPENSATE || recipe == RECIPE_RECONSTRUCT,
         .weight_bits = WEIGHT_BITS[s->weights],
         .codebook = s->weights == WEIGHTS_CODEBOOK,
-        .activation_bits = WEIGHT_BITS[s->acts],
+        .activation_bits = ACTS_BITS[s->acts],
+        .wide_blocks = s->wide_blocks,
         .operators = chosen_operators(s),
         .threads = options_threads(&s->common),
         .progress = show_progress,
@@ -510,7 +527,7 @@ int main(int argc, char **argv)
     settings s = {
         .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_UNSET,
         .seed = 1, .attention = UNSET, .softmax = UNSET, .gelu = UNSET, .layernorm = UNSET,
-        .iterations = RECONSTRUCT_ITERATIONS,
+        .iterations = RECONSTRUCT_ITERATIONS, .wide_blocks = ALL_BLOCKS,
     };
     const option_group groups[] = {
         { "Conversion", OPTIONS, OPTION_COUNT(OPTIONS), &s },
@@ -555,6 +572,8 @@ int main(int argc, char **argv)
 
     if (s.simulate && !s.calib)
         return options_wrong(&program, "--simulate needs --calib DIR: pictures to compare on");
+    if (s.wide_blocks != ALL_BLOCKS && ACTS_BITS[s.acts] != IVITI_WIDE_BITS)
+        return options_wrong(&program, "--wide-blocks N needs --acts 12");
     if (s.weights == WEIGHTS_CODEBOOK && s.recipe == RECIPE_RECONSTRUCT)
         return options_wrong(&program, "--recipe reconstruct trains weights of equal steps, which "
                                        "--weights codebook16 has not");

@@ -46,7 +46,7 @@ void iviti_clip_rows(const iviti_session *s, int bits, uint8_t *x, size_t stride
                      size_t width)
 {
     const int limit = 1 << (bits - 1);
-    if (bits < 8)
+    if (bits < 8) /* nothing for wide ones, which are clamped where they are split */
         s->kernels.clip_s8(x, stride, rows, width, 0x80, (int8_t)-limit, (int8_t)(limit - 1));
 }
 
@@ -107,6 +107,22 @@ static source stream_rows(const iviti_session *s, const iviti_tokens *t, size_t 
                      t->map ? t->map + first : NULL };
 }
 
+/* Rows that enter proj, fc1 or fc2. */
+typedef struct digits {
+    uint8_t *high; /* or whole s8 activations */
+    uint8_t *low;  /* NULL where they are not wide */
+    size_t stride;
+} digits;
+
+/* x into the stream, the low digits after the high ones. */
+static void join_digits(const iviti_session *s, const iviti_dense *w, const iviti_dense *w_low,
+                        const iviti_join *join, const digits *x, size_t rows, const source *out)
+{
+    s->kernels.dense_join(w, join, x->high, x->stride, rows, out->stream, out->stride, out->map);
+    if (x->low)
+        s->kernels.dense_join(w_low, join, x->low, x->stride, rows, out->stream, out->stride, out->map);
+}
+
 void iviti_block_project(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
                          iviti_rows rows)
 {
@@ -140,6 +156,7 @@ static iviti_attention attention_of(const iviti_session *s, const iviti_block *b
         .tokens = t->window,
         .score = b->score[head],
         .exp_table = b->exp_table,
+        .wide_table = b->wide_exp,
         .exp_shift = b->exp_shift,
         .sulq = &b->sulq,
         .output = b->output[head],
@@ -183,6 +200,7 @@ static void attend_head(iviti_session *s, const iviti_block *b, const iviti_toke
         a.region = t->region ? t->region + window * t->window : NULL;
         if (t->size)
             weigh_keys(s, b, t, window, head, thread, &a);
+        a.low = b->wide ? s->buffers.low + at : NULL;
         s->kernels.attention(&a, s->buffers.query + at, stride, token, count,
                              keys.panels + block * keys.block,
                              values.panels + block * values.block, s->buffers.attended + at,
@@ -206,8 +224,8 @@ void iviti_block_attend(iviti_session *s, const iviti_block *b, const iviti_toke
         attend_head(s, b, t, rows, head, thread);
     iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_PROJ), s->buffers.attended + at,
                     out.stride, rows.count, b->proj.in);
-    s->kernels.dense_join(&b->proj, &b->join1, s->buffers.attended + at, out.stride, rows.count,
-                          out.stream, out.stride, out.map);
+    const digits x = { s->buffers.attended + at, b->wide ? s->buffers.low + at : NULL, out.stride };
+    join_digits(s, &b->proj, &b->proj_low, &b->join1, &x, rows.count, &out);
 }
 
 void iviti_class_attention(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
@@ -228,34 +246,6 @@ void iviti_class_attention(iviti_session *s, const iviti_block *b, const iviti_t
     }
 }
 
-void iviti_block_mlp(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
-                     iviti_rows rows)
-{
-    const iviti_kernels *k = &s->kernels;
-    const iviti_geometry *g = &s->model->geometry;
-    const size_t dim = g->stage[t->stage].dim, hidden_dim = g->stage[t->stage].hidden;
-    const size_t stride = iviti_row_stride(dim), hidden_stride = iviti_row_stride(hidden_dim);
-    const source stream = stream_rows(s, t, rows.first);
-    uint8_t *normed = s->buffers.normed + rows.first * stride;
-    uint8_t *hidden = s->buffers.hidden + rows.first * hidden_stride;
-
-    if (!rows.count)
-        return;
-    k->norm_s8(&b->norm2, stream.stream, stream.stride, stream.map, rows.count, normed, stride);
-    iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_FC1), normed, stride, rows.count, dim);
-    if (b->gelu_table) { /* whose entries have the bits that they may */
-        k->dense_table(&b->fc1, b->gelu_table, normed, stride, rows.count, hidden, hidden_stride);
-    } else {
-        k->dense_s8(&b->fc1, normed, stride, rows.count, hidden, hidden_stride);
-        k->shift_gelu(hidden, hidden_stride, rows.count, hidden_dim, b->gelu_one_over_scale,
-                      b->gelu_output);
-        iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_FC2), hidden, hidden_stride,
-                        rows.count, hidden_dim);
-    }
-    k->dense_join(&b->fc2, &b->join2, hidden, hidden_stride, rows.count, stream.stream,
-                  stream.stride, stream.map);
-}
-
 iviti_dense iviti_dense_columns(const iviti_dense *w, iviti_rows columns)
 {
     iviti_dense part = *w;
@@ -267,46 +257,125 @@ iviti_dense iviti_dense_columns(const iviti_dense *w, iviti_rows columns)
     return part;
 }
 
+/* What the MLP of some rows has in the buffers. */
+typedef struct mlp_rows {
+    digits normed, hidden;
+    int16_t *middle; /* wide: normed, then hidden, before they are split */
+    size_t middle_stride;
+} mlp_rows;
+
+static mlp_rows mlp_rows_from(const iviti_session *s, const iviti_block *b, uint32_t stage, size_t first)
+{
+    const iviti_stage *g = &s->model->geometry.stage[stage];
+    const size_t stride = iviti_row_stride(g->dim), hidden_stride = iviti_row_stride(g->hidden);
+    const size_t wider = stride > hidden_stride ? stride : hidden_stride;
+    const size_t at = first * stride, hidden_at = first * hidden_stride;
+    return (mlp_rows){
+        { s->buffers.normed + at, b->wide ? s->buffers.low + at : NULL, stride },
+        { s->buffers.hidden + hidden_at, b->wide ? s->buffers.hidden_low + hidden_at : NULL,
+          hidden_stride },
+        b->wide ? s->buffers.middle + first * wider : NULL,
+        wider,
+    };
+}
+
+/* normed = norm2 of rows of the stream */
+static void normalise(const iviti_session *s, const iviti_block *b, uint32_t stage, const source *in,
+                      size_t rows, const mlp_rows *m)
+{
+    const digits *y = &m->normed;
+
+    if (b->wide) {
+        s->kernels.norm_s16(&b->norm2, in->stream, in->stride, in->map, rows, m->middle,
+                            m->middle_stride);
+        iviti_split_digits(m->middle, m->middle_stride, rows, b->fc1.in, y->high, y->low, y->stride);
+    } else {
+        s->kernels.norm_s8(&b->norm2, in->stream, in->stride, in->map, rows, y->high, y->stride);
+        iviti_clip_rows(s, bits_of(s, b, stage, IVITI_ACTIVATION_FC1), y->high, y->stride, rows,
+                        b->fc1.in);
+    }
+}
+
+/* Columns of hidden = gelu(fc1(normed)); with ShiftGELU, which needs whole rows, of fc1(normed). */
+static void expand(const iviti_session *s, const iviti_block *b, iviti_rows columns, size_t rows,
+                   const mlp_rows *m)
+{
+    const iviti_kernels *k = &s->kernels;
+    const iviti_dense fc1 = iviti_dense_columns(&b->fc1, columns);
+    const digits *x = &m->normed;
+    const size_t stride = m->hidden.stride, group = columns.first / IVITI_GELU_GROUP;
+    uint8_t *y = m->hidden.high + columns.first;
+
+    if (b->wide) {
+        const iviti_join sum = { IVITI_DYADIC_ONE, IVITI_DYADIC_ONE };
+        const iviti_dense fc1_low = iviti_dense_columns(&b->fc1_low, columns);
+        int16_t *middle = m->middle + columns.first;
+        k->dense_s16(&fc1, x->high, x->stride, rows, middle, m->middle_stride);
+        k->dense_join(&fc1_low, &sum, x->low, x->stride, rows, middle, m->middle_stride, NULL);
+        iviti_split_table(b->wide_gelu + group * IVITI_WIDE_ENTRIES, middle, m->middle_stride, rows,
+                          columns.count, y, m->hidden.low + columns.first, stride);
+    } else if (b->gelu_table) { /* whose entries have the bits that they may */
+        k->dense_table(&fc1, b->gelu_table + group * 256, x->high, x->stride, rows, y, stride);
+    } else {
+        k->dense_s8(&fc1, x->high, x->stride, rows, y, stride);
+    }
+}
+
+/* hidden = ShiftGELU(hidden), where there are no tables. */
+static void shift_gelu(const iviti_session *s, const iviti_block *b, uint32_t stage, size_t rows,
+                       const mlp_rows *m)
+{
+    if (b->gelu_table || b->wide)
+        return;
+    s->kernels.shift_gelu(m->hidden.high, m->hidden.stride, rows, b->fc1.out, b->gelu_one_over_scale,
+                          b->gelu_output);
+    iviti_clip_rows(s, bits_of(s, b, stage, IVITI_ACTIVATION_FC2), m->hidden.high, m->hidden.stride,
+                    rows, b->fc1.out);
+}
+
+void iviti_block_mlp(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
+                     iviti_rows rows)
+{
+    const source stream = stream_rows(s, t, rows.first);
+    const mlp_rows m = mlp_rows_from(s, b, t->stage, rows.first);
+
+    if (!rows.count)
+        return;
+    normalise(s, b, t->stage, &stream, rows.count, &m);
+    expand(s, b, (iviti_rows){ 0, b->fc1.out }, rows.count, &m);
+    shift_gelu(s, b, t->stage, rows.count, &m);
+    join_digits(s, &b->fc2, &b->fc2_low, &b->join2, &m.hidden, rows.count, &stream);
+}
+
 /* proj or fc2 of the prefix rows into the stream; returns when all threads have done their columns. */
-static void join_columns(iviti_session *s, const iviti_dense *w, const iviti_join *join,
-                         const uint8_t *x, size_t x_stride, source out, iviti_rows prefix,
+static void join_columns(iviti_session *s, const iviti_dense *w, const iviti_dense *w_low,
+                         const iviti_join *join, const digits *x, const source *out, iviti_rows prefix,
                          unsigned thread)
 {
     const iviti_rows columns = iviti_share(s, w->out, w->out, IVITI_PANEL, thread);
 
     if (columns.count) {
         const iviti_dense part = iviti_dense_columns(w, columns);
-        s->kernels.dense_join(&part, join, x, x_stride, prefix.count, out.stream + columns.first,
-                              out.stride, NULL);
+        const iviti_dense part_low = x->low ? iviti_dense_columns(w_low, columns) : *w_low;
+        const source some = { out->stream + columns.first, out->stride, NULL };
+        join_digits(s, &part, &part_low, join, x, prefix.count, &some);
     }
     iviti_pool_barrier(&s->pool);
 }
 
 /* hidden = gelu(fc1(normed)) of the prefix rows; likewise. */
-static void hidden_columns(iviti_session *s, const iviti_block *b, const uint8_t *normed,
-                           size_t stride, uint8_t *hidden, size_t hidden_stride, iviti_rows prefix,
-                           unsigned thread)
+static void hidden_columns(iviti_session *s, const iviti_block *b, const mlp_rows *m,
+                           iviti_rows prefix, unsigned thread)
 {
     const iviti_rows columns = iviti_share(s, b->fc1.out, b->fc1.out, IVITI_GELU_GROUP, thread);
 
-    if (columns.count) {
-        const iviti_dense part = iviti_dense_columns(&b->fc1, columns);
-        uint8_t *y = hidden + columns.first;
-        if (b->gelu_table)
-            s->kernels.dense_table(&part, b->gelu_table + columns.first / IVITI_GELU_GROUP * 256,
-                                   normed, stride, prefix.count, y, hidden_stride);
-        else
-            s->kernels.dense_s8(&part, normed, stride, prefix.count, y, hidden_stride);
-    }
+    if (columns.count)
+        expand(s, b, columns, prefix.count, m);
     iviti_pool_barrier(&s->pool);
-    if (b->gelu_table)
+    if (b->gelu_table || b->wide)
         return;
-    if (thread == 0) { /* ShiftGELU needs whole rows */
-        s->kernels.shift_gelu(hidden, hidden_stride, prefix.count, b->fc1.out,
-                              b->gelu_one_over_scale, b->gelu_output);
-        iviti_clip_rows(s, bits_of(s, b, 0, IVITI_ACTIVATION_FC2), hidden, hidden_stride,
-                        prefix.count, b->fc1.out);
-    }
+    if (thread == 0) /* ShiftGELU needs whole rows */
+        shift_gelu(s, b, 0, prefix.count, m);
     iviti_pool_barrier(&s->pool);
 }
 
@@ -315,14 +384,14 @@ void iviti_block_finish(iviti_session *s, const iviti_block *b, const iviti_toke
 {
     const iviti_geometry *g = &s->model->geometry;
     const iviti_kernels *k = &s->kernels;
-    const size_t hidden_stride = iviti_row_stride(g->stage[0].hidden);
     const source out = stream_rows(s, t, prefix.first);
     const size_t stride = out.stride, at = prefix.first * stride;
     const iviti_rows heads = iviti_share(s, g->stage[0].heads, g->stage[0].heads, 1, thread);
     const iviti_rows queries = iviti_share(s, b->query.out, b->query.out, IVITI_PANEL, thread);
     const size_t width = head_dim(&g->stage[0]);
     uint8_t *normed = s->buffers.normed + at, *attended = s->buffers.attended + at;
-    uint8_t *hidden = s->buffers.hidden + prefix.first * hidden_stride;
+    const digits x = { attended, b->wide ? s->buffers.low + at : NULL, stride };
+    const mlp_rows m = mlp_rows_from(s, b, 0, prefix.first);
 
     if (queries.count) {
         const iviti_dense part = iviti_dense_columns(&b->query, queries);
@@ -337,13 +406,10 @@ void iviti_block_finish(iviti_session *s, const iviti_block *b, const iviti_toke
     iviti_clip_rows(s, bits_of(s, b, 0, IVITI_ACTIVATION_PROJ), attended + heads.first * width, stride,
                     prefix.count, heads.count * width);
     iviti_pool_barrier(&s->pool);
-    join_columns(s, &b->proj, &b->join1, attended, stride, out, prefix, thread);
-    if (thread == 0) {
-        k->norm_s8(&b->norm2, out.stream, out.stride, NULL, prefix.count, normed, stride);
-        iviti_clip_rows(s, bits_of(s, b, 0, IVITI_ACTIVATION_FC1), normed, stride, prefix.count,
-                        b->fc1.in);
-    }
+    join_columns(s, &b->proj, &b->proj_low, &b->join1, &x, &out, prefix, thread);
+    if (thread == 0)
+        normalise(s, b, 0, &out, prefix.count, &m);
     iviti_pool_barrier(&s->pool);
-    hidden_columns(s, b, normed, stride, hidden, hidden_stride, prefix, thread);
-    join_columns(s, &b->fc2, &b->join2, hidden, hidden_stride, out, prefix, thread);
+    hidden_columns(s, b, &m, prefix, thread);
+    join_columns(s, &b->fc2, &b->fc2_low, &b->join2, &m.hidden, &out, prefix, thread);
 }

@@ -112,6 +112,14 @@ static void plan_windows(plan *p, const iviti_geometry *g, size_t batch, iviti_s
     }
 }
 
+static bool any_wide(const iviti_geometry *g)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < iviti_activations(g); i++)
+        any |= g->activation_bits[i] == IVITI_WIDE_BITS;
+    return any;
+}
+
 static void plan_stem(plan *p, const iviti_geometry *g, unsigned threads, size_t batch,
                       iviti_buffers *b)
 {
@@ -212,6 +220,11 @@ size_t iviti_plan(const iviti_model *model, unsigned threads, size_t batch, bool
         b.values[parity] = own ? take(&p, e.panels_values) : b.values[0];
     }
     b.hidden = take(&p, e.hidden);
+    if (any_wide(g)) {
+        b.low = take(&p, e.normed);
+        b.hidden_low = take(&p, e.hidden);
+        b.middle = take(&p, larger(e.normed, e.hidden) * sizeof *b.middle);
+    }
     b.features = take(&p, (uint64_t)batch * g->features);
     b.features_s8 = take(&p, (uint64_t)batch * g->features);
     b.logits = take(&p, (uint64_t)batch * g->classes * sizeof(int32_t));

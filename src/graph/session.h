@@ -62,6 +62,12 @@ typedef struct iviti_buffers {
     int8_t *values[2];
     uint8_t *attended;    /* (tokens, dim): what enters proj */
     uint8_t *hidden;      /* (tokens, hidden): what enters fc2 */
+
+    /* Where blocks are wide: low digits, the high ones being in the rows above. */
+    uint8_t *low;         /* (tokens, dim) of attended, then of norm2 */
+    uint8_t *hidden_low;  /* (tokens, hidden) */
+    int16_t *middle;      /* (tokens, wider of both) norm2 and fc1 before they are split */
+
     uint8_t *features;    /* (batch, features) what enters the head */
     int8_t *features_s8;  /* the same for the caller */
     int32_t *logits;      /* (batch, classes) */
@@ -122,7 +128,7 @@ iviti_rows iviti_share(const iviti_session *s, size_t count, size_t window, size
  * of pixels, as its s8 inputs + 128; buffers.patch_stride apart. */
 uint8_t *iviti_session_patches(iviti_session *s, size_t picture, size_t first, size_t count);
 
-/* Clips rows of activations to codes of `bits` bits; nothing for 8. */
+/* Clips rows of activations to codes of `bits` bits; nothing for 8 and more. */
 void iviti_clip_rows(const iviti_session *s, int bits, uint8_t *x, size_t stride, size_t rows,
                      size_t width);
 

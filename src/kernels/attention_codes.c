@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The steps of attention that only SULQ and Log-Int-Softmax have, the same for all engines and in
- * plain C that compilers vectorise. Scores and products are the engines'.
+ * The steps of attention that only SULQ, Log-Int-Softmax and wide activations have, the same for all
+ * engines and in plain C that compilers vectorise. Scores and products are the engines'.
  */
 #include "kernels/engine.h"
 #include "kernels/ref/comparison.h"
@@ -80,5 +80,49 @@ void iviti_softmax_lis(const iviti_call *c, size_t rows, size_t query,
     for (size_t r = 0; r < rows; r++) {
         lis_row(c, r, query + r);
         output[r] = c->a->output;
+    }
+}
+
+/* ---- wide attention ---------------------------------------------------------------------------- */
+
+/* Tokens that a query does not see get 0 whatever the table says: here the last index, whose numerator
+ * is 0. */
+void iviti_index_table(uint8_t table[256])
+{
+    for (size_t i = 0; i < 256; i++)
+        table[i] = (uint8_t)(255 - i);
+}
+
+void iviti_make_wide_numerators(const iviti_call *c, size_t rows, iviti_dyadic output[TILE_ROWS])
+{
+    for (size_t r = 0; r < rows; r++) {
+        uint8_t *low = c->low + r * c->stride, *high = c->high + r * c->stride;
+        uint32_t sum = 0;
+        for (size_t t = 0; t < c->stride; t++) {
+            const uint16_t e = t < c->a->tokens ? c->a->wide_table[255 - low[t]] : 0;
+            low[t] = (uint8_t)(e & 0xFF);
+            high[t] = (uint8_t)(e >> 8);
+            sum += e;
+        }
+        output[r] = iviti_reciprocal(sum, c->a->output);
+    }
+}
+
+void iviti_finish_wide(const int32_t *low, const int32_t *high, iviti_dyadic output, uint8_t *y,
+                       uint8_t *y_low, size_t columns)
+{
+    const int shift = output.shift - 32; /* at least 1: sums are at least 4095 */
+    const int64_t round = ((int64_t)1 << (shift - 1)) + ((int64_t)IVITI_WIDE_ENTRIES / 2 << shift);
+
+    /* R + 2048, of which negative ones are 0: nothing is shifted that could be negative, so that no
+     * branch depends on a sign. The lower 32 bits of the product do not matter. */
+    for (size_t n = 0; n < columns; n++) {
+        const int64_t product = (int64_t)(low[n] + 256 * high[n]) * output.multiplier;
+        const uint64_t upper = (uint64_t)(product + ((int64_t)1 << 62)) >> 32;
+        const int64_t sum = (int64_t)upper - ((int64_t)1 << 30) + round;
+        const uint64_t value = (uint64_t)(sum < 0 ? 0 : sum) >> shift;
+        const uint64_t wide = value < IVITI_WIDE_ENTRIES ? value : IVITI_WIDE_ENTRIES - 1;
+        y[n] = (uint8_t)(wide >> IVITI_DIGIT_BITS);
+        y_low[n] = (uint8_t)(wide & ((1 << IVITI_DIGIT_BITS) - 1));
     }
 }

@@ -45,12 +45,15 @@ static void make_scores(const iviti_engine *e, const iviti_call *c, const uint8_
             c->scores + b * TILE_ROWS * TILE_COLUMNS, NULL);
 }
 
+/* y_low: wide only. */
 static void make_outputs(const iviti_engine *e, const iviti_call *c, const int8_t *values,
-                         size_t rows, const iviti_dyadic *output, uint8_t *y, size_t y_stride)
+                         size_t rows, const iviti_dyadic *output, uint8_t *y, uint8_t *y_low,
+                         size_t y_stride)
 {
     const size_t groups = (c->a->tokens + IVITI_GROUP - 1) / IVITI_GROUP;
     const size_t panel_bytes = groups * 64;
-    const bool halves = c->a->kind == IVITI_SOFTMAX_SHIFT16 || c->a->kind == IVITI_SOFTMAX_LIS;
+    const bool halves =
+        y_low || c->a->kind == IVITI_SOFTMAX_SHIFT16 || c->a->kind == IVITI_SOFTMAX_LIS;
     _Alignas(64) int32_t low[TILE_ROWS * TILE_COLUMNS] = { 0 };
     _Alignas(64) int32_t high[TILE_ROWS * TILE_COLUMNS] = { 0 };
 
@@ -66,9 +69,15 @@ static void make_outputs(const iviti_engine *e, const iviti_call *c, const int8_
             product(c->high, c->stride, right, panel_bytes, groups, high, NULL);
         if (c->all)
             iviti_lessen_sulq(c->a->sulq, c->all + column, rows, columns, low);
-        for (size_t r = 0; r < rows; r++)
-            e->finish_output(low + r * TILE_COLUMNS, halves ? high + r * TILE_COLUMNS : NULL,
-                             output[r], y + r * y_stride + column, columns);
+        for (size_t r = 0; r < rows; r++) {
+            const size_t at = r * y_stride + column;
+            if (y_low)
+                iviti_finish_wide(low + r * TILE_COLUMNS, high + r * TILE_COLUMNS, output[r], y + at,
+                                  y_low + at, columns);
+            else
+                e->finish_output(low + r * TILE_COLUMNS, halves ? high + r * TILE_COLUMNS : NULL,
+                                 output[r], y + at, columns);
+        }
     }
 }
 
@@ -120,13 +129,20 @@ void iviti_tiles_attention(const iviti_engine *e, const iviti_attention *a, cons
                            const int8_t *values, uint8_t *y, size_t y_stride, void *scratch)
 {
     const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-    const bool sulq = a->kind == IVITI_SOFTMAX_SULQ;
+    const bool sulq = a->kind == IVITI_SOFTMAX_SULQ, wide = a->wide_table != NULL;
     iviti_softmax *softmax = iviti_softmax_has_table(a->kind)   ? e->softmax_table
                              : a->kind == IVITI_SOFTMAX_LIS ? iviti_softmax_lis
                                                             : e->softmax_shift;
-    iviti_call c = make_call(a, scratch);
+    iviti_attention indexed = *a;
+    iviti_call c = make_call(wide ? &indexed : a, scratch);
     _Alignas(64) uint8_t exp_bytes[4 * 256];
+    _Alignas(64) uint8_t indices[256];
     _Alignas(64) int32_t all[MOST_HEAD_DIM];
+
+    if (wide) {
+        iviti_index_table(indices);
+        indexed.exp_table = indices;
+    }
 
     if (softmax == e->softmax_shift) {
         split_exponentials(a->exp_shift, exp_bytes);
@@ -145,6 +161,9 @@ void iviti_tiles_attention(const iviti_engine *e, const iviti_attention *a, cons
         softmax(&c, count, first + row, output);
         if (sulq)
             iviti_make_sulq_codes(&c, count, output);
-        make_outputs(e, &c, values, count, output, y + row * y_stride, y_stride);
+        if (wide)
+            iviti_make_wide_numerators(&c, count, output);
+        make_outputs(e, &c, values, count, output, y + row * y_stride,
+                     wide ? a->low + row * y_stride : NULL, y_stride);
     }
 }

@@ -94,7 +94,7 @@ typedef struct iviti_call {
     int32_t *correction; /* (blocks, 64) 128 * sum of each key; NO_TOKEN where there is none */
     int32_t *scores;     /* (blocks, 6, 64) */
     uint8_t *low;        /* (6, stride) numerators or their low bytes, zero beyond the tokens */
-    uint8_t *high;       /* (6, stride) the high bytes of numerators of 16 bits */
+    uint8_t *high;       /* (6, stride) the high bytes of numerators of 12 or 16 bits */
     const int32_t *all;  /* SULQ: (round_up(head_dim, 64)) sums of the values */
     size_t stride;
     const uint8_t *exp_bytes; /* (4, 256) Shiftmax: exp_shift byte by byte, the lowest first */
@@ -116,6 +116,14 @@ iviti_softmax iviti_softmax_lis;
 void iviti_make_sulq_codes(const iviti_call *c, size_t rows, iviti_dyadic output[TILE_ROWS]);
 void iviti_lessen_sulq(const iviti_sulq *s, const int32_t *all, size_t rows, size_t columns,
                        int32_t *sums);
+
+/* Wide attention, for all engines: the table softmax has been given iviti_index_table(), so that it left
+ * the indices of all tokens; these become numerators, low bytes and high ones, and outputs have two
+ * digits: y[n], y_low[n] = those of clamp12((low[n] + 256 * high[n]) * output). */
+void iviti_index_table(uint8_t table[256]);
+void iviti_make_wide_numerators(const iviti_call *c, size_t rows, iviti_dyadic output[TILE_ROWS]);
+void iviti_finish_wide(const int32_t *low, const int32_t *high, iviti_dyadic output, uint8_t *y,
+                       uint8_t *y_low, size_t columns);
 
 /* y[n] = clamp8((low[n] + 256 * high[n]) * output) + 128 for `columns` columns; high may be NULL;
  * both (64) are aligned. */

@@ -32,6 +32,11 @@ static inline int8_t iviti_saturate_s8(int64_t value)
     return (int8_t)iviti_clamp(value, INT8_MIN, INT8_MAX);
 }
 
+static inline int16_t iviti_saturate_wide(int64_t value)
+{
+    return (int16_t)iviti_clamp(value, -(1 << 11), (1 << 11) - 1);
+}
+
 static inline int16_t iviti_saturate_s16(int64_t value)
 {
     return (int16_t)iviti_clamp(value, INT16_MIN, INT16_MAX);
@@ -40,6 +45,17 @@ static inline int16_t iviti_saturate_s16(int64_t value)
 static inline int32_t iviti_saturate_s32(int64_t value)
 {
     return (int32_t)iviti_clamp(value, INT32_MIN, INT32_MAX);
+}
+
+/* The digits of a wide activation as they are stored (kernel.h): 16 * (high - 128) + low = value. */
+static inline uint8_t iviti_high_digit(int16_t wide)
+{
+    return (uint8_t)((wide + (1 << 11)) >> 4);
+}
+
+static inline uint8_t iviti_low_digit(int16_t wide)
+{
+    return (uint8_t)((wide + (1 << 11)) & 15);
 }
 
 #endif

@@ -341,15 +341,56 @@ static bool check_codebooks(verdict *v, const iviti_geometry *g)
     return true;
 }
 
+static uint32_t stage_of(const iviti_geometry *g, uint32_t block)
+{
+    uint32_t stage = 0, end = g->stage[0].depth;
+    while (block >= end)
+        end += g->stage[++stage].depth;
+    return stage;
+}
+
+/* The inputs of proj, fc1 and fc2 are wide together, and nothing else is. */
+static bool check_wide(verdict *v, const iviti_geometry *g)
+{
+    bool any = false;
+    uint32_t wide = 0;
+    for (uint32_t i = 0; i < iviti_activations(g); i++)
+        wide += g->activation_bits[i] == IVITI_WIDE_BITS;
+    for (uint32_t block = 0; block < g->depth; block++) {
+        const uint32_t at = iviti_block_activation(block, stage_of(g, block), IVITI_ACTIVATION_PROJ);
+        uint32_t count = 0;
+        for (uint32_t i = at; i < at + 3; i++)
+            count += g->activation_bits[i] == IVITI_WIDE_BITS;
+        if (count != 0 && count != 3)
+            return fail(v, IVITI_ERROR_UNSUPPORTED,
+                        "iviti.activations.bits[%u] to [%u] are %u, %u and %u: the inputs of proj, fc1 and "
+                        "fc2 of block %u must all be %d or none",
+                        at, at + 2, g->activation_bits[at], g->activation_bits[at + 1],
+                        g->activation_bits[at + 2], block, IVITI_WIDE_BITS);
+        wide -= count;
+        any |= count != 0;
+    }
+    if (wide != 0)
+        return fail(v, IVITI_ERROR_UNSUPPORTED,
+                    "iviti.activations.bits has %d for others than the inputs of proj, fc1 and fc2",
+                    IVITI_WIDE_BITS);
+    if (any && (g->softmax_kind != IVITI_SOFTMAX_TABLE || g->gelu_kind != IVITI_GELU_TABLE))
+        return fail(v, IVITI_ERROR_UNSUPPORTED,
+                    "iviti.activations.bits has %d, which needs 'table' for softmax and GELU",
+                    IVITI_WIDE_BITS);
+    return true;
+}
+
 static bool check_activation_bits(verdict *v, const iviti_geometry *g)
 {
     for (uint32_t i = 0; i < iviti_activations(g); i++) {
         const unsigned bits = g->activation_bits[i];
-        if (bits != 0 && (bits < 2 || bits > 8))
+        if (bits != 0 && !iviti_activation_known(bits))
             return fail(v, IVITI_ERROR_UNSUPPORTED,
-                        "iviti.activations.bits[%u] is %u; it must be 2 to 8", i, bits);
+                        "iviti.activations.bits[%u] is %u; it must be 2 to 8, or %d", i, bits,
+                        IVITI_WIDE_BITS);
     }
-    return true;
+    return check_wide(v, g);
 }
 
 const char *iviti_norm_name(iviti_norm_kind kind)

@@ -32,7 +32,7 @@
 #define IVITI_CODEBOOK 16 /* entries of a layer's codebook */
 #define IVITI_MAX_WEIGHTS (IVITI_BLOCK_WEIGHTS * IVITI_MAX_BLOCKS + IVITI_MAX_STAGES - 1)
 
-/* Activations of a block that may have fewer than 8 bits, in the order of the computation. */
+/* Activations of a block whose bits the file tells, in the order of the computation. */
 typedef enum iviti_activation {
     IVITI_ACTIVATION_QKV,       /* input of qkv */
     IVITI_ACTIVATION_ATTENTION, /* q, k and v */
@@ -133,8 +133,8 @@ typedef struct iviti_geometry {
                                                merges, in the order of the file; 0 is 8, too */
     bool codebooks; /* 4-bit weights are indices into the layer's codebook */
     int8_t codebook[IVITI_MAX_WEIGHTS][IVITI_CODEBOOK]; /* -127..127, not falling; 0 without 4 bits */
-    uint8_t activation_bits[IVITI_MAX_ACTIVATIONS]; /* 2 to 8 for each activation of the blocks and
-                                                       input of a merge; 0 is 8, too */
+    uint8_t activation_bits[IVITI_MAX_ACTIVATIONS]; /* 2 to 8, or 12, for each activation of the
+                                                       blocks and input of a merge; 0 is 8, too */
     uint32_t logits_multiplier; /* in [2^30, 2^31) */
     uint32_t logits_shift;      /* in [1, 62] */
 } iviti_geometry;
@@ -200,6 +200,19 @@ static inline uint32_t iviti_merge_activation(const iviti_geometry *g, uint32_t 
 static inline int iviti_activation_bits(const iviti_geometry *g, uint32_t slot)
 {
     return g->activation_bits[slot] == 0 ? 8 : g->activation_bits[slot];
+}
+
+/* Whether an activation may have so many bits, somewhere. */
+static inline bool iviti_activation_known(uint32_t bits)
+{
+    return (bits >= 2 && bits <= 8) || bits == IVITI_WIDE_BITS;
+}
+
+/* Whether the inputs of proj, fc1 and fc2 of a block are wide (kernels/kernel.h): all three or none. */
+static inline bool iviti_block_wide(const iviti_geometry *g, uint32_t block, uint32_t stage)
+{
+    return iviti_activation_bits(
+               g, iviti_block_activation(block, stage, IVITI_ACTIVATION_PROJ)) == IVITI_WIDE_BITS;
 }
 
 /* Channels of what the patch embedding reads, and values in its window. */

@@ -13,20 +13,24 @@ typedef struct iviti_block {
     iviti_norm norm1;
     iviti_dense query, key, value; /* rows of qkv.weight */
     const iviti_dyadic *score;     /* (heads) */
+    bool wide;                     /* the inputs of proj, fc1 and fc2 have two digits (kernels/kernel.h) */
     const uint8_t *exp_table;      /* (256) table softmax */
+    const uint16_t *wide_exp;      /* wide, instead: (256) */
     const int32_t *exp_shift;      /* (256) softmax of s8 logits: exponentials, built at load */
     iviti_sulq sulq;               /* SULQ */
     const iviti_dyadic *output;    /* (heads) */
     const int32_t *position_bias;  /* Swin: (heads, window^2, bias_stride), expanded at load */
     iviti_dyadic bias_score;       /* Swin, softmax of s8 logits */
-    iviti_dense proj;
+    iviti_dense proj;              /* wide: of the high digits, */
+    iviti_dense proj_low;          /* and of the low ones, which share the weights */
     iviti_join join1;
     iviti_norm norm2;
-    iviti_dense fc1;
-    const uint8_t *gelu_table;     /* (ceil(hidden/64), 256) offset binary; NULL: ShiftGELU */
+    iviti_dense fc1, fc1_low;
+    const uint8_t *gelu_table;     /* (ceil(hidden/64), 256) offset binary; NULL: ShiftGELU, or wide */
+    const uint16_t *wide_gelu;     /* wide, instead: (ceil(hidden/64), 4096) as iviti_split_table reads it */
     int32_t gelu_one_over_scale;   /* ShiftGELU */
     iviti_dyadic gelu_output;      /* ShiftGELU, i-GELU */
-    iviti_dense fc2;
+    iviti_dense fc2, fc2_low;
     iviti_join join2;
     const iviti_dyadic *size;      /* merged tokens: (heads) 2^-16 octaves to what q.k is in */
 } iviti_block;

@@ -127,6 +127,9 @@ size_t iviti_schema_count(const iviti_geometry *g);
 /* Fills the spec of tensor `index`; false beyond the last. */
 bool iviti_schema_tensor(const iviti_geometry *g, size_t index, iviti_tensor_spec *spec);
 
+/* Whether the tensor is of a dense layer whose inputs are wide. */
+bool iviti_tensor_wide(const iviti_geometry *g, const iviti_tensor_spec *spec);
+
 /* Length of the tensor data of a file with this geometry, without the header. False if it is beyond
  * the limit of a file. */
 bool iviti_schema_data_bytes(const iviti_geometry *g, uint64_t *bytes);

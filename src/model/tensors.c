@@ -44,9 +44,11 @@ static uint32_t dense_parts(const iviti_tensor_spec *spec)
     return spec->owner == IVITI_BLOCK_QKV ? 3 : 1;
 }
 
-static uint64_t dense_memory(uint32_t out, uint32_t in)
+/* A wide layer has biases and shifts for both digits. */
+static uint64_t dense_memory(uint32_t out, uint32_t in, bool wide)
 {
-    return iviti_panel_bytes(out, in) + 3 * sizeof(int32_t) * round_up(out, IVITI_PANEL);
+    const uint64_t vectors = wide ? 5 : 3;
+    return iviti_panel_bytes(out, in) + vectors * sizeof(int32_t) * round_up(out, IVITI_PANEL);
 }
 
 static size_t bias_stride(const iviti_stage *stage)
@@ -74,7 +76,8 @@ static uint64_t tensor_memory(const iviti_geometry *g, const iviti_tensor_spec *
     case IVITI_DENSE:
         if (spec->field != IVITI_FIELD_WEIGHT)
             return 0;
-        return dense_parts(spec) * dense_memory(n / dense_parts(spec), spec->inputs);
+        return dense_parts(spec) *
+               dense_memory(n / dense_parts(spec), spec->inputs, iviti_tensor_wide(g, spec));
     case IVITI_NORM:
         return spec->field == IVITI_FIELD_MULTIPLIER
                    ? 3 * round_up(n * sizeof(int32_t), IVITI_ALIGNMENT)
@@ -192,12 +195,15 @@ static void set_dense(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
         break;
     case IVITI_BLOCK_PROJ:
         target[0] = &block->proj;
+        target[1] = &block->proj_low;
         break;
     case IVITI_BLOCK_FC1:
         target[0] = &block->fc1;
+        target[1] = &block->fc1_low;
         break;
     case IVITI_BLOCK_FC2:
         target[0] = &block->fc2;
+        target[1] = &block->fc2_low;
         break;
     case IVITI_MERGE_REDUCTION:
         target[0] = &m->merges[spec->index].reduction;
@@ -221,7 +227,7 @@ static void set_dense(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
         target[0] = &m->head;
         break;
     }
-    for (uint32_t i = 0; i < l->parts; i++) {
+    for (uint32_t i = 0; i < l->parts + l->wide; i++) {
         const iviti_dense_part *const p = &l->part[i];
         *target[i] = (iviti_dense){
             spec->inputs, p->out, p->panels, p->bias, p->multiplier, p->shift,
@@ -252,11 +258,26 @@ static iviti_status load_panel(iviti_tensor_loader *l, const iviti_tensor_spec *
     return IVITI_OK;
 }
 
+/* Bias and shift of the low digits of a wide layer, whose weights and multipliers are those of the high
+ * ones. */
+static void take_low_part(iviti_tensor_loader *l)
+{
+    const size_t padded = round_up(l->part[0].out, IVITI_PANEL);
+    l->part[1] = l->part[0];
+    l->part[1].bias = iviti_arena_take(&l->arena, padded * sizeof(int32_t));
+    l->part[1].shift = iviti_arena_take(&l->arena, padded * sizeof(int32_t));
+    for (size_t row = l->part[0].out; row < padded; row++) {
+        l->part[1].bias[row] = 0;
+        l->part[1].shift[row] = 62;
+    }
+}
+
 static iviti_status load_weight(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
     const uint32_t in = spec->inputs;
     const size_t panel_bytes = iviti_panel_bytes(IVITI_PANEL, in);
     l->parts = dense_parts(spec);
+    l->wide = iviti_tensor_wide(&l->model->geometry, spec);
     l->in = in;
     for (uint32_t i = 0; i < l->parts; i++) {
         iviti_dense_part *const p = &l->part[i];
@@ -279,6 +300,8 @@ static iviti_status load_weight(iviti_tensor_loader *l, const iviti_tensor_spec 
             p->shift[row] = 62;
         }
     }
+    if (l->wide)
+        take_low_part(l);
     set_dense(l, spec);
     return IVITI_OK;
 }
@@ -308,6 +331,18 @@ static bool accumulator_fits(const iviti_dense_part *p, uint32_t row, uint32_t i
     return (int64_t)iviti_panel_magnitude(p->panels, row, in) * MAX_ACTIVATION + magnitude < limit;
 }
 
+/* The low digits' share of a wide layer's bias or shift; returns that of the high ones. */
+static int32_t split_value(const iviti_tensor_loader *l, iviti_field field, uint32_t row, int32_t value)
+{
+    if (field == IVITI_FIELD_SHIFT) {
+        l->part[1].shift[row] = value;
+        return value - IVITI_DIGIT_BITS;
+    }
+    const int32_t high = (int32_t)iviti_shift_right(value, IVITI_DIGIT_BITS);
+    l->part[1].bias[row] = value - high * (1 << IVITI_DIGIT_BITS);
+    return high;
+}
+
 /* The tensor's elements, to the field of each part. */
 static iviti_status load_dense_values(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
@@ -326,9 +361,10 @@ static iviti_status load_dense_values(iviti_tensor_loader *l, const iviti_tensor
             if (spec->field == IVITI_FIELD_MULTIPLIER) {
                 p->multiplier[row] = values[i];
             } else if (spec->field == IVITI_FIELD_SHIFT) {
-                p->shift[row] = values[i];
+                p->shift[row] = l->wide ? split_value(l, spec->field, row, values[i]) : values[i];
             } else {
-                const int64_t bias = values[i] - (raw ? 0 : INT64_C(128) * p->bias[row]);
+                const int32_t own = l->wide ? split_value(l, spec->field, row, values[i]) : values[i];
+                const int64_t bias = own - (raw ? 0 : INT64_C(128) * p->bias[row]);
                 if (!accumulator_fits(p, row, l->in, bias, added_bias(l, spec, row)))
                     return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
                                           "%s[%" PRIu32 "] is %" PRId32 "; with its weights the "
@@ -537,8 +573,30 @@ static iviti_status load_position(iviti_tensor_loader *l, const iviti_tensor_spe
     return IVITI_OK;
 }
 
+/* Numerators of 12 bits. A token that a query does not see takes the last one. */
+static iviti_status load_wide_exp(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    uint16_t *const table = iviti_arena_take(&l->arena, spec->bytes);
+    int32_t value[EXP_ENTRIES];
+    const iviti_status status = read_s32(l, spec, value);
+    if (status != IVITI_OK)
+        return status;
+    for (int i = 0; i < EXP_ENTRIES; i++)
+        table[i] = (uint16_t)value[i];
+    if (value[0] != IVITI_WIDE_ENTRIES - 1 || value[EXP_ENTRIES - 1] != 0)
+        return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,
+                              "%s begins with %" PRId32 " and ends with %" PRId32
+                              "; these must be %d and 0",
+                              spec->name, value[0], value[EXP_ENTRIES - 1], IVITI_WIDE_ENTRIES - 1);
+    l->model->blocks[spec->index].wide_exp = table;
+    l->model->blocks[spec->index].wide = true;
+    return IVITI_OK;
+}
+
 static iviti_status load_exp_table(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
+    if (iviti_block_wide(&l->model->geometry, spec->index, spec->stage))
+        return load_wide_exp(l, spec);
     uint8_t *const table = iviti_arena_take(&l->arena, EXP_ENTRIES);
     const iviti_status status = read_u8(l, spec, 0, table);
     if (status != IVITI_OK)
@@ -724,6 +782,23 @@ static iviti_status load_offset_table(iviti_tensor_loader *l, const iviti_tensor
     return read_u8(l, spec, 128, table);
 }
 
+static iviti_status load_wide_gelu(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
+{
+    uint16_t *const tables = iviti_arena_take(&l->arena, spec->bytes);
+    int32_t values[CHUNK];
+    size_t n = 0;
+    for (uint64_t done = 0; done < spec->count; done += n) {
+        const iviti_status status = next_values(l, spec, done, values, &n);
+        if (status != IVITI_OK)
+            return status;
+        for (size_t i = 0; i < n; i++)
+            tables[done + i] = (uint16_t)(iviti_high_digit((int16_t)values[i]) +
+                                          256 * iviti_low_digit((int16_t)values[i]));
+    }
+    l->model->blocks[spec->index].wide_gelu = tables;
+    return IVITI_OK;
+}
+
 /* Tables of s8 as offset binary, weights as they are. */
 static iviti_status load_predictor_array(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
@@ -774,7 +849,7 @@ static iviti_status load_array(iviti_tensor_loader *l, const iviti_tensor_spec *
     case IVITI_BLOCK_GELU_SCALE:
         return read_s32(l, spec, &l->model->blocks[spec->index].gelu_one_over_scale);
     default: /* embed.pixels and gelu.table */
-        return load_offset_table(l, spec);
+        return spec->type == IVITI_TYPE_I16 ? load_wide_gelu(l, spec) : load_offset_table(l, spec);
     }
 }
 

@@ -31,8 +31,9 @@ typedef struct iviti_tensor_loader {
     iviti_model *model;
     iviti_arena arena;
     /* The layer whose tensors are being read. */
-    iviti_dense_part part[3];
-    uint32_t parts;
+    iviti_dense_part part[3]; /* where `wide`: of the high digits, then of the low ones */
+    uint32_t parts;           /* that the rows are divided into */
+    bool wide;
     uint32_t in; /* of the dense layer */
     int32_t *multiplier, *shift, *bias;
     iviti_dyadic *factors;

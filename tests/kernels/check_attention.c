@@ -35,12 +35,16 @@ typedef struct head {
     size_t stride;
     const int8_t *keys, *values;
     void *scratch;
+    size_t plane; /* of y: bytes of the high digits, or of all */
 } head;
 
 static void call_attention(const void *context, function *f, uint8_t *y)
 {
     const head *h = context;
-    ((IVITI_DECLARE_attention((*)))f)(&h->a, h->q, h->stride, h->s.first, h->s.rows, h->keys,
+    iviti_attention a = h->a;
+    if (a.wide_table)
+        a.low = y + h->plane;
+    ((IVITI_DECLARE_attention((*)))f)(&a, h->q, h->stride, h->s.first, h->s.rows, h->keys,
                                       h->values, y, h->stride, h->scratch);
 }
 
@@ -80,6 +84,18 @@ static const uint8_t *exp_table(test *t)
     for (size_t i = 1; i < 256; i++)
         table[i] = falls ? (uint8_t)chance_between(&t->chance, table[i - 1] * 7 / 8, table[i - 1])
                          : (uint8_t)chance_between(&t->chance, 0, 255);
+    memory_protect(&t->memory, table);
+    return table;
+}
+
+/* Numerators of 12 bits. */
+static const uint16_t *wide_table(test *t)
+{
+    uint16_t *table = memory_take(&t->memory, 256 * sizeof *table, sizeof *table);
+    table[0] = 4095;
+    for (size_t i = 1; i < 255; i++)
+        table[i] = (uint16_t)chance_value(&t->chance, 0, 4095);
+    table[255] = 0;
     memory_protect(&t->memory, table);
     return table;
 }
@@ -164,8 +180,13 @@ static iviti_dyadic score_factor(chance *c, uint32_t head_dim, bool table)
     return f;
 }
 
-static void run_shape(test *t, const shape *s, iviti_softmax_kind kind)
+#define WIDE IVITI_SOFTMAX_KERNELS /* beside the kinds: the table softmax between wide activations */
+#define KINDS (WIDE + 1)
+
+static void run_shape(test *t, const shape *s, int which)
 {
+    const bool wide = which == WIDE;
+    const iviti_softmax_kind kind = wide ? IVITI_SOFTMAX_TABLE : (iviti_softmax_kind)which;
     chance *c = &t->chance;
     head h = { .s = *s, .stride = s->head_dim + s->gap };
     iviti_attention *a = &h.a;
@@ -173,7 +194,10 @@ static void run_shape(test *t, const shape *s, iviti_softmax_kind kind)
 
     *a = (iviti_attention){ .kind = kind, .head_dim = s->head_dim, .tokens = s->tokens };
     a->score = score_factor(c, s->head_dim, table);
-    if (table) {
+    if (wide) {
+        a->wide_table = wide_table(t);
+        a->output = chance_factor(c, 7, 12, 22, 38);
+    } else if (table) {
         a->exp_table = exp_table(t);
         a->sulq = sulq(t, s->tokens);
         a->output = kind == IVITI_SOFTMAX_SULQ ? chance_factor(c, 24, 8, 32, 62)
@@ -205,10 +229,11 @@ static void run_shape(test *t, const shape *s, iviti_softmax_kind kind)
 
     char text[160];
     snprintf(text, sizeof text,
-             "%s tokens %u head_dim %u first %u rows %u bias %d region %d score %d/2^%d",
-             iviti_softmax_name(kind), s->tokens, s->head_dim, s->first, s->rows, a->bias != NULL, a->region != NULL,
+             "%s%s tokens %u head_dim %u first %u rows %u bias %d region %d score %d/2^%d",
+             wide ? "wide " : "", iviti_softmax_name(kind), s->tokens, s->head_dim, s->first, s->rows, a->bias != NULL, a->region != NULL,
              a->score.multiplier, a->score.shift);
-    const twins o = twins_take(t, bytes, 1);
+    h.plane = bytes;
+    const twins o = twins_take(t, wide ? 2 * bytes : bytes, 1);
     run_case(t, text, 2.0 * s->rows * s->tokens * s->head_dim, &o, call_attention, &h);
     memory_release(&t->memory);
 }
@@ -228,17 +253,17 @@ void check_attention(test *t)
     chance *c = &t->chance;
 
     if (t->drawn) {
-        const iviti_softmax_kind kind = (iviti_softmax_kind)(chance_u32(c) % IVITI_SOFTMAX_KERNELS);
+        const int kind = (int)(chance_u32(c) % KINDS);
         const shape s = draw_shape(c, 1 + chance_u32(c) % 80);
         run_shape(t, &s, kind);
         return;
     }
     for (size_t i = 0; i < count; i++)
-        for (int kind = 0; kind < IVITI_SOFTMAX_KERNELS && !t->failed; kind++)
-            run_shape(t, &list[i], (iviti_softmax_kind)kind);
+        for (int kind = 0; kind < KINDS && !t->failed; kind++)
+            run_shape(t, &list[i], kind);
     for (uint32_t tokens = TAIL_FIRST; tokens <= TAIL_LAST && !t->bench; tokens++)
-        for (int kind = 0; kind < IVITI_SOFTMAX_KERNELS && !t->failed; kind++) {
+        for (int kind = 0; kind < KINDS && !t->failed; kind++) {
             const shape s = draw_shape(c, tokens);
-            run_shape(t, &s, (iviti_softmax_kind)kind);
+            run_shape(t, &s, kind);
         }
 }

@@ -48,14 +48,15 @@ static exp_form exp_form_of(const quantizer *q, uint32_t block)
     return (exp_form){ (alone ? log(2 * 255) : TABLE_REACH) / 254.5, alone };
 }
 
-static void fill_exp_table(exp_form form, int8_t *table)
+/* Numerators, the first of which is `one`. */
+static void fill_exp_table(exp_form form, int one, int table[256])
 {
     double over = 0;
     for (int i = 0; i < 255; i++) {
-        const double exact = 255 * exp(-i * form.step) + over;
+        const double exact = one * exp(-i * form.step) + over;
         const double entry = floor(exact + 0.5);
         over = form.alone ? 0 : exact - entry;
-        table[i] = (int8_t)(uint8_t)entry;
+        table[i] = (int)entry;
     }
     table[255] = 0; /* and whatever lies further below */
 }
@@ -132,7 +133,7 @@ static double code_values(quantizer *q, const histogram *hv, const histogram *ho
 {
     const int steps = code_symmetric_steps(qkv->bits), out_steps = code_symmetric_steps(out->bits);
     const double codes = (double)code_high(out->bits) / code_high(qkv->bits);
-    double low = LARGEST_SHRINK, high = 1;
+    double low = LARGEST_SHRINK * fmax(codes, 1), high = 1;
     for (size_t d = 0; d < width; d++) {
         const double reach = range_symmetric(&hv[d], hv[d].mean, steps, q->options->method);
         const double reach_out = range_symmetric(&ho[d], hv[d].mean, out_steps, RANGE_MINMAX);
@@ -141,7 +142,7 @@ static double code_values(quantizer *q, const histogram *hv, const histogram *ho
         high = fmax(high, codes * reach / reach_out);
     }
     low = fmax(low, 0.5);
-    high = fmin(fmax(high, low), LARGEST_SHRINK);
+    high = fmin(fmax(high, low), LARGEST_SHRINK * fmax(codes, 1));
 
     double best = low, least = INFINITY;
     for (int i = 0; i < SHRINK_CANDIDATES && q->options->method == RANGE_MSE; i++) {
@@ -239,13 +240,14 @@ static bool set_factor(quantizer *q, integer_dyadics *factors, size_t head, doub
 
 /* ---- the constants of one block ---------------------------------------------------------------- */
 
-static bool take_block_constants(quantizer *q, integer_block *b, const iviti_stage *s)
+static bool take_block_constants(quantizer *q, integer_block *b, const iviti_stage *s, bool wide)
 {
     b->score = (integer_dyadics){ ARENA_TAKE(q->memory, int32_t, s->heads),
                                   ARENA_TAKE(q->memory, int8_t, s->heads) };
     b->output = (integer_dyadics){ ARENA_TAKE(q->memory, int32_t, s->heads),
                                    ARENA_TAKE(q->memory, int8_t, s->heads) };
     b->exp_table = ARENA_TAKE(q->memory, int8_t, 256);
+    b->wide_exp = wide ? ARENA_TAKE(q->memory, int16_t, 256) : NULL;
     if (s->window)
         b->position_bias = ARENA_TAKE(q->memory, int32_t,
                                       (2 * s->window - 1) * (2 * s->window - 1) * s->heads);
@@ -319,6 +321,7 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
     const bool divided = kind == IVITI_SOFTMAX_TABLE; /* by the row's sum, with the output's factor */
     const exp_form exponentials = exp_form_of(q, block);
     double unit = 1;
+    int numerators[256];
     integer_block *b = &q->out->blocks[block];
     histogram *h = ARENA_TAKE(&q->scratch, histogram, 3 * dim);
     histogram *ho = ARENA_TAKE(&q->scratch, histogram, dim);
@@ -328,11 +331,17 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
     *attention = code_new(&q->scratch, dim);
     qkv->bits = quantizer_bits(q, block, IVITI_ACTIVATION_ATTENTION);
     attention->bits = quantizer_bits(q, block, IVITI_ACTIVATION_PROJ);
-    if (q->scratch.failed || !take_block_constants(q, b, s))
+    const bool wide = attention->bits == IVITI_WIDE_BITS;
+    if (q->scratch.failed || !take_block_constants(q, b, s, wide))
         return report_fail(q->r, "block %u: out of memory", block);
     histogram_columns(seen->qkv, rows, 3 * dim, 3 * dim, h);
     histogram_columns(seen->attention, rows, dim, dim, ho);
-    fill_exp_table(exponentials, b->exp_table);
+    fill_exp_table(exponentials, wide ? IVITI_WIDE_ENTRIES - 1 : 255, numerators);
+    for (int i = 0; i < 256; i++)
+        if (wide)
+            b->wide_exp[i] = (int16_t)numerators[i];
+        else
+            b->exp_table[i] = (int8_t)(uint8_t)numerators[i];
     if (!quantize_softmax(q, block, seen, &unit))
         return report_fail(q->r, "block %u: out of memory", block);
     b->reals.probability = unit;
@@ -351,8 +360,8 @@ bool quantize_attention(quantizer *q, uint32_t block, const network_capture *see
         const bool done = iviti_softmax_has_table(kind)
                               ? table_head(q, block, s, head, product, qkv)
                               : logit_head(q, block, s, head, product);
-        if (!done || !set_factor(q, &b->output, head, shrink * unit, divided ? 25 : 32,
-                                 divided ? 40 : 62))
+        const int least = wide ? 22 : divided ? 25 : 32, most = wide ? 38 : divided ? 40 : 62;
+        if (!done || !set_factor(q, &b->output, head, shrink * unit, least, most))
             return false;
     }
     return balance_values(q, block, seen->attention, rows, qkv, attention);

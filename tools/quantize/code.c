@@ -8,6 +8,7 @@
 #define FEW_SAMPLES 2048
 #define FEW_MARGIN  0.1
 #define LEAST_RANGE 4.0 /* of the gain: two deviations to either side */
+#define WIDE_MARGIN 0.15 /* beyond what was seen, to either side; 12 bits can spare it */
 #define LEAST_NARROW 2.0 /* with fewer than 8 bits, whose best range is narrower */
 
 code code_new(arena *memory, size_t width)
@@ -87,8 +88,8 @@ code code_per_channel(arena *memory, const float *x, size_t rows, size_t width, 
     histogram_columns(x, rows, width, width, h);
     for (size_t i = 0; i < width; i++) {
         range r = range_asymmetric(&h[i], code_steps(bits), rows < FEW_SAMPLES ? RANGE_MINMAX : method);
-        if (rows < FEW_SAMPLES) {
-            const double margin = FEW_MARGIN * (r.high - r.low);
+        if (rows < FEW_SAMPLES || bits > 8) {
+            const double margin = (bits > 8 ? WIDE_MARGIN : FEW_MARGIN) * (r.high - r.low);
             r = (range){ r.low - margin, r.high + margin };
         }
         const double missing = (bits < 8 ? LEAST_NARROW : LEAST_RANGE) * fabs((double)gain[i]) - (r.high - r.low);

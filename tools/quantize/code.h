@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The code of an activation, of at most 8 bits: real value of channel c = scale[c] * code + offset[c].
+ * The code of an activation, of at most 8 bits or wide (kernels/kernel.h): real value of channel c = scale[c] * code + offset[c].
  * Scales and offsets of a layer's input fold into its weights and bias exactly, so that every channel
  * may have its own wherever the producer has constants per channel.
  */
@@ -12,7 +12,7 @@
 
 typedef struct code {
     size_t width;
-    int bits;          /* 8, or fewer: codes are -2^(bits-1) to 2^(bits-1) - 1 */
+    int bits;          /* 2 to 8, or 12: codes are -2^(bits-1) to 2^(bits-1) - 1 */
     double *scale;     /* (width) positive */
     double *offset;    /* (width) */
     double *mean;      /* (width) of the real values, as far as observed; at first the offset */

@@ -46,7 +46,7 @@ static const void *of_block(const integer_block *b, const iviti_tensor_spec *spe
     case IVITI_BLOCK_SCORE:
         return of_factors(b->score.multiplier, b->score.shift, field);
     case IVITI_BLOCK_EXP_TABLE:
-        return b->exp_table;
+        return b->wide_exp ? (const void *)b->wide_exp : b->exp_table;
     case IVITI_BLOCK_EXP_SCALE:
         return &b->logit_scale;
     case IVITI_BLOCK_EXPONENTIALS:
@@ -72,7 +72,7 @@ static const void *of_block(const integer_block *b, const iviti_tensor_spec *spe
     case IVITI_BLOCK_FC1:
         return of_dense(&b->fc1, field);
     case IVITI_BLOCK_GELU_TABLE:
-        return b->gelu_table;
+        return b->wide_gelu ? (const void *)b->wide_gelu : b->gelu_table;
     case IVITI_BLOCK_GELU_SCALE:
         return &b->gelu_scale;
     case IVITI_BLOCK_GELU_POLYNOMIAL:

@@ -97,6 +97,9 @@ bool float_nonlinear_open(const integer_network *n, float_nonlinear **out, repor
     const iviti_geometry *g = &n->geometry;
     if (!n->blocks[0].reals.gelu || n->pixel_table)
         return report_fail(r, "float operators: this integer network does not come from the quantiser");
+    for (uint32_t i = 0; i < iviti_activations(g); i++)
+        if (g->activation_bits[i] == IVITI_WIDE_BITS)
+            return report_fail(r, "float operators: activations of 12 bits are not simulated");
     if (g->convolutions || g->token_head || g->prune.kind != IVITI_PRUNE_NONE)
         return report_fail(r, "float operators: networks with a stem, a head of the patches or fewer "
                               "tokens in later blocks are not simulated");

@@ -49,6 +49,7 @@ typedef struct integer_block {
     integer_dense qkv;
     integer_dyadics score;       /* (heads) */
     int8_t *exp_table;           /* (256) table softmax, u8 bits */
+    int16_t *wide_exp;           /* (256) the same of a wide block */
     int32_t logit_scale;         /* s8 logits: ceil(1 / scale) */
     int16_t *exponentials;       /* (256) exact exponentials of s8 logits */
     int32_t exp_polynomial[3];   /* i-exp */
@@ -63,6 +64,7 @@ typedef struct integer_block {
     integer_norm norm2;
     integer_dense fc1;
     int8_t *gelu_table;          /* (ceil(hidden / 64), 256) s8 */
+    int16_t *wide_gelu;          /* (ceil(hidden / 64), 4096) the same of a wide block */
     int32_t gelu_scale;          /* ShiftGELU: ceil(1 / (1.702 * scale)) */
     int32_t gelu_polynomial[2];  /* i-GELU: b, c */
     int32_t gelu_multiplier;     /* ShiftGELU, i-GELU */

@@ -112,6 +112,12 @@ static void take_scale(row_fit *f, double scale)
     f->least = round_row(f, scale, f->integers);
 }
 
+/* Units of the accumulator in one of the product that has the largest factor: that of the high digits. */
+static double digit_of(const code *in)
+{
+    return in->bits == IVITI_WIDE_BITS ? 1 << IVITI_DIGIT_BITS : 1;
+}
+
 double dense_smallest_scale(double bias, double out_scale)
 {
     return fmax(fabs(bias) / BIAS_LIMIT, out_scale * 0x1p-24);
@@ -163,9 +169,10 @@ static bool finish_row(const char *name, size_t o, double scale, double constant
     if (reach >= INT32_MAX)
         return report_fail(r, "%s: output %zu could overflow its accumulator", name, o);
     iviti_dyadic factor;
-    if (!dyadic_from_real(scale / out->scale[o], 32, 62, &factor, NULL))
+    const int least = in->bits == IVITI_WIDE_BITS ? 32 + IVITI_DIGIT_BITS : 32;
+    if (!dyadic_from_real(scale / out->scale[o], least, 62, &factor, NULL))
         return report_fail(r, "%s: output %zu has a factor of %g; the limit is one half", name, o,
-                           scale / out->scale[o]);
+                           scale / out->scale[o] * digit_of(in));
     result->factor.multiplier[o] = factor.multiplier;
     result->factor.shift[o] = (int8_t)factor.shift;
     return true;
@@ -227,7 +234,7 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
         double constant = bias[o] - out->offset[o];
         for (size_t k = 0; k < inputs; k++)
             constant += weight[o * inputs + k] * in->mean[k];
-        row_fit f = { fit, inputs, grid, DENSE_COARSEST * out->scale[o],
+        row_fit f = { fit, inputs, grid, DENSE_COARSEST * out->scale[o] / digit_of(in),
                       target + o * inputs, scratch, integers, integers + inputs, 0, 0 };
         if (fit->scales)
             take_scale(&f, fit->scales[o]);
@@ -251,7 +258,7 @@ double dense_finest_scale(const float *weight, size_t outputs, const code *in, i
     for (size_t o = 0; o < outputs; o++)
         for (size_t k = 0; k < in->width; k++)
             coarsest = fmax(coarsest, fabs((double)weight[o * in->width + k]) * in->scale[k]);
-    return coarsest / weight_limit(bits) * FINEST_MARGIN;
+    return coarsest / weight_limit(bits) * FINEST_MARGIN * digit_of(in);
 }
 
 bool quantize_logits(arena *scratch, arena *memory, const network_linear *head,

@@ -35,6 +35,9 @@
 #define SHARE_ALL_FIRST 0.1 /* in the first block */
 #define SHARE_ALL_FEW   0.6 /* fewer than 8 bits: too coarse to spare any for what was not seen */
 
+#define WIDE_REACH  2.0  /* of what the group reached, */
+#define WIDE_MARGIN 1.25 /* and of what all channels did: what a wide table covers */
+
 double quantize_exact_gelu(double x)
 {
     return 0.5 * x * (1 + erf(x / sqrt(2)));
@@ -230,9 +233,56 @@ int8_t *quantizer_gelu_tables(quantizer *q, const float *x, size_t rows, size_t 
     return tables;
 }
 
+/* The code that a table gives for index code i of channel c. */
+static double entry_of(const code *in, const code *out, size_t c, int i)
+{
+    return floor((quantize_exact_gelu(in->offset[c] + in->scale[c] * i) - out->offset[c]) / out->scale[c] +
+                 0.5);
+}
+
+static void fill_wide_tables(const code *in, const code *out, int16_t *tables)
+{
+    for (size_t c = 0; c < in->width; c += IVITI_GELU_GROUP, tables += IVITI_WIDE_ENTRIES)
+        for (int i = code_low(in->bits); i <= code_high(in->bits); i++)
+            tables[i - code_low(in->bits)] = (int16_t)fmax(
+                code_low(out->bits), fmin(code_high(out->bits), entry_of(in, out, c, i)));
+}
+
+/* Codes of 12 bits before and after GELU can spare a range for what was not seen: twice as far as the
+ * group reached, or a little beyond what all channels did. */
+static void wide_gelu_codes(const network_capture *seen, size_t rows, size_t hidden,
+                            const size_t *order, code *in, code *out)
+{
+    inputs all = { .high = 0.25 };
+    cover(&all, seen->fc1, rows, hidden, order, hidden);
+    for (size_t begin = 0; begin < hidden; begin += IVITI_GELU_GROUP) {
+        const size_t count = hidden - begin < IVITI_GELU_GROUP ? hidden - begin : IVITI_GELU_GROUP;
+        inputs group = { .high = 0.25 };
+        gelu_table t;
+        cover(&group, seen->fc1, rows, hidden, order + begin, count);
+        const double low = fmax(FLAT, fmax(WIDE_REACH * group.low, WIDE_MARGIN * all.low));
+        const double high = fmin(WIDE_REACH * group.high, WIDE_MARGIN * all.high);
+        build(&t, low, high, 8);
+        for (size_t c = begin; c < begin + count; c++) {
+            in->scale[c] = (high - low) / code_steps(in->bits);
+            in->offset[c] = low - code_low(in->bits) * in->scale[c];
+            out->scale[c] = t.out_scale * code_steps(8) / code_steps(out->bits);
+            out->offset[c] = t.out_offset + code_low(8) * t.out_scale - code_low(out->bits) * out->scale[c];
+        }
+    }
+}
+
 static bool table_gelu(quantizer *q, uint32_t block, const network_capture *seen, size_t rows,
                        const size_t *order, size_t dim, size_t hidden, code *in, code *out)
 {
+    if (out->bits == IVITI_WIDE_BITS) {
+        in->bits = IVITI_WIDE_BITS;
+        wide_gelu_codes(seen, rows, hidden, order, in, out);
+        q->out->blocks[block].wide_gelu =
+            ARENA_TAKE(q->memory, int16_t,
+                       (hidden + IVITI_GELU_GROUP - 1) / IVITI_GELU_GROUP * IVITI_WIDE_ENTRIES);
+        return !q->memory->failed;
+    }
     const double *weight =
         quantizer_column_weights(q, &q->source->blocks[block].fc2, hidden, dim);
     int8_t *tables = weight ? quantizer_gelu_tables(q, seen->fc1, rows, hidden, order, weight,
@@ -252,11 +302,14 @@ static bool balance_tables(quantizer *q, uint32_t block, const network_linear *f
     if (!factor)
         return false;
     balance_scales(out, factor);
+    if (in->bits == IVITI_WIDE_BITS) {
+        fill_wide_tables(in, out, q->out->blocks[block].wide_gelu);
+        return true;
+    }
     for (size_t c = 0; c < out->width; c += IVITI_GELU_GROUP) {
         int8_t *const table = q->out->blocks[block].gelu_table + c / IVITI_GELU_GROUP * 256;
         for (int i = 0; i < 256; i++)
-            table[i] = (int8_t)floor(
-                (quantize_exact_gelu(in->offset[c] + in->scale[c] * (i - 128)) - out->offset[c]) / out->scale[c] + 0.5);
+            table[i] = (int8_t)entry_of(in, out, c, i - 128);
     }
     return true;
 }

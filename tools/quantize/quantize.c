@@ -107,7 +107,7 @@ bool quantizer_code_norm(quantizer *q, const network_norm *norm, const float *x,
 {
     /* what is clipped on pictures that were not seen costs rankings more than a coarser step does */
     const range_method method =
-        quantizer_ranks(q) && code_bits == 8 ? RANGE_MINMAX : q->options->method;
+        code_bits > 8 || (quantizer_ranks(q) && code_bits == 8) ? RANGE_MINMAX : q->options->method;
     *c = code_per_channel(&q->scratch, x, rows, width, norm->gain, code_bits, method);
     if (q->scratch.failed)
         return report_fail(q->r, "quantising: out of memory");
@@ -630,6 +630,20 @@ static size_t stream_values(const iviti_geometry *g)
     return most;
 }
 
+void quantize_activation_bits(const quantize_options *options, iviti_geometry *g)
+{
+    const bool wide = options->activation_bits == IVITI_WIDE_BITS;
+    uint32_t block = 0;
+    for (uint32_t i = 0; i < iviti_activations(g); i++)
+        g->activation_bits[i] = (uint8_t)(wide ? 8 : options->activation_bits);
+    for (uint32_t stage = 0; stage < g->stages && wide; stage++)
+        for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++)
+            for (int which = IVITI_ACTIVATION_PROJ;
+                 which <= IVITI_ACTIVATION_FC2 && block < options->wide_blocks; which++)
+                g->activation_bits[iviti_block_activation(block, stage, (iviti_activation)which)] =
+                    IVITI_WIDE_BITS;
+}
+
 static void set_operators(integer_network *n, operators o)
 {
     n->geometry.norm_kind = o.norm;
@@ -702,8 +716,7 @@ static bool quantize(const network *source, const uint8_t *pixels, size_t count,
             n->geometry.weight_bits[i] =
                 options->layer_bits ? options->layer_bits[i] : (uint8_t)options->weight_bits;
         n->geometry.codebooks = options->codebook;
-        for (uint32_t i = 0; i < iviti_activations(g); i++)
-            n->geometry.activation_bits[i] = (uint8_t)options->activation_bits;
+        quantize_activation_bits(options, &n->geometry);
         n->blocks = ARENA_TAKE(&n->memory, integer_block, g->depth);
         n->merges = ARENA_TAKE(&n->memory, integer_merge, g->stages);
         n->predictors = ARENA_TAKE(&n->memory, integer_predictor, g->prune.stages + 1);
@@ -721,6 +734,9 @@ static bool quantize(const network *source, const uint8_t *pixels, size_t count,
     done = done || report_fail(r, "out of memory");
     if (done && g->prune.kind == IVITI_PRUNE_MERGE && n->geometry.softmax_kind != IVITI_SOFTMAX_TABLE)
         done = report_fail(r, "--merge needs softmax by tables: merged tokens change its scores");
+    if (done && options->activation_bits == IVITI_WIDE_BITS &&
+        (n->geometry.softmax_kind != IVITI_SOFTMAX_TABLE || n->geometry.gelu_kind != IVITI_GELU_TABLE))
+        done = report_fail(r, "activations of 12 bits need softmax and GELU by tables");
     if (done && coded)
         done = quantize_reconstructible(&n->geometry, r);
     done = done && walk(&q, pixels, x, next);

@@ -29,7 +29,9 @@ typedef struct quantize_options {
     bool codebook;     /* weights of 4 bits are indices into 16 entries of their layer */
     struct sensitivity *sensitivity; /* measured on the way (sensitivity.h), or NULL */
     const uint8_t *layer_bits; /* (iviti_weight_layers) of each by itself; NULL: all as above */
-    int activation_bits; /* of the blocks' and merges' activations: 2 to 8 */
+    int activation_bits; /* of the blocks' and merges' activations: 2 to 8, or 12: the inputs of proj, fc1
+                            and fc2 of the first wide_blocks blocks have 12, the others 8 */
+    uint32_t wide_blocks;
     operators operators;
     unsigned iterations; /* of reconstruction, for each block and stage; 0: none */
     unsigned threads;
@@ -41,6 +43,9 @@ typedef struct quantize_table {
     layer_row *rows;
     size_t count;
 } quantize_table;
+
+/* The bits of all activations, as the options say. */
+void quantize_activation_bits(const quantize_options *options, iviti_geometry *g);
 
 /* pixels (count, image_height, image_width, 3), count >= 1. [out] out: the caller's, with all that
  * hangs on it, until integer_network_free; untouched on failure. [out] table: lives in out->memory. */

@@ -245,8 +245,7 @@ bool sensitivity_unknown(const network *source, const quantize_options *options,
     s->geometry.gelu_kind = options->operators.gelu;
     s->geometry.logits_multiplier = 1u << 30; /* of no matter for the size */
     s->geometry.logits_shift = 30;
-    for (uint32_t i = 0; i < iviti_activations(&source->geometry); i++)
-        s->geometry.activation_bits[i] = (uint8_t)options->activation_bits;
+    quantize_activation_bits(options, &s->geometry);
     s->error = arena_take(&s->memory, s->layers, sizeof *s->error);
     for (uint32_t i = 0; i < s->layers && s->error; i++)
         for (int w = 0; w < SENSITIVITY_WIDTHS; w++)

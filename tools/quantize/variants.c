@@ -22,6 +22,7 @@ static void copy_attention(const integer_block *from, integer_block *to)
     to->norm2 = old.norm2;
     to->fc1 = old.fc1;
     to->gelu_table = old.gelu_table;
+    to->wide_gelu = old.wide_gelu;
     to->gelu_scale = old.gelu_scale;
     to->gelu_polynomial[0] = old.gelu_polynomial[0];
     to->gelu_polynomial[1] = old.gelu_polynomial[1];

@@ -30,7 +30,7 @@ static void products(const iviti_attention *a, const uint8_t *q, const int8_t *k
     }
 }
 
-/* Table softmax: u8 numerators into p; returns their sum. */
+/* Table softmax: numerators of 8 or 12 bits into p; returns their sum. */
 static uint32_t table_softmax(const iviti_attention *a, size_t query, int32_t *score, uint16_t *p)
 {
     int32_t max = INT32_MIN;
@@ -48,9 +48,9 @@ static uint32_t table_softmax(const iviti_attention *a, size_t query, int32_t *s
             continue;
         const int64_t index =
             iviti_scale(max - score[t], a->score.multiplier, a->score.shift);
-        const uint8_t e = a->exp_table[index < 255 ? index : 255];
-        p[t] = e;
-        sum += e;
+        const size_t entry = (size_t)(index < 255 ? index : 255);
+        p[t] = a->wide_table ? a->wide_table[entry] : a->exp_table[entry];
+        sum += p[t];
     }
     return sum;
 }
@@ -158,7 +158,13 @@ void iviti_attention_ref(const iviti_attention *a, const uint8_t *q, size_t q_st
             }
             if (a->kind == IVITI_SOFTMAX_SULQ)
                 sum = sum * (1 << a->sulq->shift) - all * a->sulq->eta;
-            y[r * y_stride + d] = (uint8_t)(iviti_requantize_s8(sum, output) + 128);
+            if (a->wide_table) {
+                const int16_t wide = iviti_saturate_wide(iviti_requantize(sum, output));
+                y[r * y_stride + d] = iviti_high_digit(wide);
+                a->low[r * y_stride + d] = iviti_low_digit(wide);
+            } else {
+                y[r * y_stride + d] = (uint8_t)(iviti_requantize_s8(sum, output) + 128);
+            }
         }
     }
 }
