@@ -120,8 +120,8 @@ static const option_spec OPTIONS[] = {
       .choices = ACTS_CHOICES,
       .help = "Bits of an activation within the blocks (default: 8). Pixels, the residual stream, "
               "probabilities of attention and the classifier's input keep theirs. 12: for the inputs "
-              "of proj, fc1 and fc2, and for attention's numerators; nearer to the float network, and "
-              "half as fast again." },
+              "of proj, fc1 and fc2, and for attention's numerators: nearer to the float network, at less "
+              "than half of the speed." },
     { .name = "wide-blocks",
       .kind = OPTION_NUMBER,
       .offset = offsetof(settings, wide_blocks),
@@ -570,6 +570,8 @@ int main(int argc, char **argv)
     if (s.attention != UNSET && s.softmax != UNSET)
         return options_wrong(&program, "--attention and --softmax both choose the softmax");
 
+    if (s.simulate && ACTS_BITS[s.acts] == IVITI_WIDE_BITS)
+        return options_wrong(&program, "--simulate knows no activations of 12 bits");
     if (s.simulate && !s.calib)
         return options_wrong(&program, "--simulate needs --calib DIR: pictures to compare on");
     if (s.wide_blocks != ALL_BLOCKS && ACTS_BITS[s.acts] != IVITI_WIDE_BITS)

@@ -247,13 +247,26 @@ static void activation_bits(const iviti_geometry *g, int *least, int *most)
     }
 }
 
+static uint32_t wide_blocks(const iviti_geometry *g)
+{
+    uint32_t block = 0, count = 0;
+    for (uint32_t stage = 0; stage < g->stages; stage++)
+        for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++)
+            count += iviti_block_wide(g, block, stage);
+    return count;
+}
+
 static void print_activations(FILE *file, const iviti_geometry *g)
 {
+    const uint32_t wide = wide_blocks(g);
     int least, most;
     activation_bits(g, &least, &most);
     if (g->codebooks)
         fprintf(file, "  codebooks   a weight of 4 bits is one of 16 integers of its layer\n");
-    if (least == 8)
+    if (wide)
+        fprintf(file, "  activations %d bits before proj, fc1 and fc2 in %u of %u blocks\n", IVITI_WIDE_BITS,
+                wide, g->depth);
+    if (least == 8 || wide)
         return;
     if (least == most)
         fprintf(file, "  activations %d bits within the blocks\n", least);

@@ -38,6 +38,9 @@ typedef enum fixture_kind {
     FIXTURE_VIT_PREDICTOR, /* predictors before three blocks, one of them the last */
     FIXTURE_VIT_CLS,       /* pruned by the class token's attention, with a fused token; shift operators */
     FIXTURE_VIT_MERGE,     /* tokens merged in three blocks */
+    FIXTURE_VIT_WIDE,      /* the first and the last of three blocks wide, no width a multiple of 16, pruned
+                              by the class token's attention of the first */
+    FIXTURE_SWIN_WIDE,     /* the first Swin, a block of each stage wide */
     FIXTURE_KINDS
 } fixture_kind;
 
@@ -80,6 +83,13 @@ static inline iviti_dyadic fixture_dyadic(double factor, int low, int high)
 
 /* ---- geometries -------------------------------------------------------------------------------
  */
+
+/* Lets a block have wide inputs of proj, fc1 and fc2. */
+static inline void fixture_widen(iviti_geometry *g, uint32_t block, uint32_t stage)
+{
+    for (int i = IVITI_ACTIVATION_PROJ; i <= IVITI_ACTIVATION_FC2; i++)
+        g->activation_bits[iviti_block_activation(block, stage, (iviti_activation)i)] = IVITI_WIDE_BITS;
+}
 
 static inline iviti_geometry fixture_geometry(fixture_kind kind)
 {
@@ -166,6 +176,18 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
                                  .at = { 0, 1, 2 },
                                  .kept = { 36, 30, 29 } };
         break;
+    case FIXTURE_VIT_WIDE:
+        g.classes = 7;
+        g.stage[0] = (iviti_stage){ .depth = 3, .dim = 24, .heads = 3, .hidden = 76 };
+        g.prune = (iviti_prune){ .kind = IVITI_PRUNE_CLS,
+                                 .fuse = IVITI_FUSE_NONE,
+                                 .stages = 1,
+                                 .at = { 0 },
+                                 .kept = { 11 } };
+        fixture_widen(&g, 0, 0);
+        fixture_widen(&g, 2, 0);
+        break;
+    case FIXTURE_SWIN_WIDE:
     case FIXTURE_SWIN_TABLE:
     case FIXTURE_SWIN_SHIFT:
     case FIXTURE_SWIN_SULQ:
@@ -196,6 +218,9 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
             g.norm_kind = IVITI_NORM_L1;
         } else if (kind == FIXTURE_SWIN_LIS) {
             g.softmax_kind = IVITI_SOFTMAX_LIS;
+        } else if (kind == FIXTURE_SWIN_WIDE) {
+            fixture_widen(&g, 1, 0);
+            fixture_widen(&g, 2, 1);
         }
         break;
     default:
@@ -227,6 +252,7 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     const bool table = iviti_softmax_has_table(g->softmax_kind);
     const double tokens = stage->grid_width * stage->grid_height;
     const double entry = g->narrow_entry ? FIXTURE_S8 : FIXTURE_STREAM;
+    const double wide = iviti_block_wide(g, s->index, s->stage) ? 1 << IVITI_DIGIT_BITS : 1;
     double in = stage->dim;
     switch (s->owner) {
     case IVITI_STEM:
@@ -252,7 +278,7 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
         return 0.69 / 1.5 * score / 65536;
     case IVITI_BLOCK_FC2:
         in = stage->hidden;
-        return 4 * FIXTURE_STREAM / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
+        return 4 * FIXTURE_STREAM / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8 * wide);
     case IVITI_MERGE_REDUCTION:
         in = 4 * stage->dim;
         return entry / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
@@ -266,20 +292,23 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     case IVITI_BLOCK_OUTPUT:
         if (g->softmax_kind == IVITI_SOFTMAX_SULQ)
             return 1.75 / (1 << (FIXTURE_SULQ_BITS + FIXTURE_SULQ_SHIFT));
-        return table ? 1.75 : 1.75 / (g->softmax_kind == IVITI_SOFTMAX_SHIFT8 ? 128 : 32768);
+        return table ? 1.75 * wide : 1.75 / (g->softmax_kind == IVITI_SOFTMAX_SHIFT8 ? 128 : 32768);
     case IVITI_BLOCK_GELU_OUTPUT:
         return g->gelu_kind == IVITI_GELU_I_GELU ? 1.5 / (2 * FIXTURE_I_GELU) : 1.5 / 128;
     case IVITI_POOL:
         return 1.5 / tokens;
     default: /* proj */
-        return 4 * FIXTURE_STREAM / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8);
+        return 4 * FIXTURE_STREAM / (sqrt(in) * FIXTURE_WEIGHT * FIXTURE_S8 * wide);
     }
 }
 
 /* A norm's factor from the normalised value to 1/256 of the output. */
 static inline double fixture_norm_factor(const iviti_geometry *g, const iviti_tensor_spec *s)
 {
-    const double out = s->owner == IVITI_EMBED_NORM ? FIXTURE_STREAM : FIXTURE_S8;
+    const bool wide = s->owner == IVITI_BLOCK_NORM2 && iviti_block_wide(g, s->index, s->stage);
+    const double out = s->owner == IVITI_EMBED_NORM ? FIXTURE_STREAM
+                       : wide                       ? FIXTURE_S8 * (1 << IVITI_DIGIT_BITS)
+                                                    : FIXTURE_S8;
     if (g->norm_kind != IVITI_NORM_NEWTON)
         return out * 256 / 65536;
     return out * 256 * sqrt((double)s->shape[0]) / 1073741824.0;
@@ -303,8 +332,12 @@ static inline iviti_dyadic fixture_element(const iviti_geometry *g, const iviti_
         low = 1;
     else if (s->owner == IVITI_MERGING_SIZE)
         low = 27;
+    else if (s->owner == IVITI_BLOCK_OUTPUT && iviti_block_wide(g, s->index, s->stage))
+        low = 22, high = 38;
     else if (s->owner == IVITI_BLOCK_OUTPUT && g->softmax_kind == IVITI_SOFTMAX_TABLE)
         low = 25, high = 40;
+    else if (iviti_tensor_wide(g, s))
+        low = 36;
     else if (s->owner == IVITI_BLOCK_BIAS_SCORE || s->owner == IVITI_BLOCK_GELU_OUTPUT)
         low = 24;
 
@@ -327,6 +360,12 @@ static inline iviti_dyadic fixture_element(const iviti_geometry *g, const iviti_
 static inline int32_t fixture_gelu(int32_t x, int32_t group)
 {
     const int32_t y = x >= 0 ? x - x / 16 : x > -32 ? x / 4 : -8 - x / 32;
+    return y - group % 3;
+}
+
+static inline int32_t fixture_wide_gelu(int32_t x, int32_t group)
+{
+    const int32_t y = x >= 0 ? x - x / 16 : x > -512 ? x / 4 : -128 - x / 32;
     return y - group % 3;
 }
 
@@ -357,6 +396,8 @@ static inline int32_t fixture_value(const iviti_geometry *g, const iviti_tensor_
     case IVITI_EMBED_POSITION:
         return fixture_uniform(state, -3000, 3000);
     case IVITI_BLOCK_EXP_TABLE: { /* the entries are u8 */
+        if (s->type == IVITI_TYPE_I16)
+            return i == 0 ? IVITI_WIDE_ENTRIES - 1 : i == 255 ? 0 : (before * 245 + 128) / 256;
         const int32_t last = before < 0 ? before + 256 : before;
         const int32_t entry = i == 0 ? 255 : (last * 245 + 128) / 256;
         return entry > 127 ? entry - 256 : entry;
@@ -381,6 +422,9 @@ static inline int32_t fixture_value(const iviti_geometry *g, const iviti_tensor_
     case IVITI_PREDICTOR_LOCAL_TABLE:
     case IVITI_PREDICTOR_OUT_TABLE:
     case IVITI_BLOCK_GELU_TABLE:
+        if (s->type == IVITI_TYPE_I16)
+            return fixture_wide_gelu((int32_t)(i % IVITI_WIDE_ENTRIES) - IVITI_WIDE_ENTRIES / 2,
+                                     (int32_t)(i / IVITI_WIDE_ENTRIES));
         return fixture_gelu((int32_t)(i % 256) - 128, (int32_t)(i / 256));
     case IVITI_BLOCK_EXP_SCALE: /* the scale of logits is 1 / 24 */
         return 24;

@@ -136,6 +136,37 @@ static void codebooks(void **state)
     }
 }
 
+/* Activations of 12 bits bring the network nearer to the float one, in each block. */
+static void wide(void **state)
+{
+    (void)state;
+    static const char *const checkpoints[] = { "vit.safetensors", "swin.safetensors" };
+    for (size_t i = 0; i < 2; i++) {
+        json_t *const plain =
+            convert(checkpoints[i], "plain.gguf", "--recipe=compensate", "--quiet", "--quiet");
+        json_t *const first = convert(checkpoints[i], "first.gguf", "--acts=12", "--wide-blocks=1", "--quiet");
+        json_t *const all = convert(checkpoints[i], "wide.gguf", "--acts=12", "--quiet", "--quiet");
+        assert_true(cli_number(all, "relative_mse") < cli_number(first, "relative_mse"));
+        assert_true(cli_number(all, "relative_mse") < cli_number(plain, "relative_mse") / 1.2);
+        assert_true(bytes_of(cli_path("first.gguf")) < bytes_of(cli_path("wide.gguf")));
+        json_decref(plain);
+        json_decref(first);
+        json_decref(all);
+        json_decref(convert(checkpoints[i], "again.gguf", "--acts=12", "--quiet", "--quiet"));
+        expect_same_bytes("wide.gguf", "again.gguf");
+    }
+    json_decref(convert("vit.safetensors", "some.gguf", "--acts=12", "--wide-blocks=2", "--quiet"));
+    cli_result result = CLI("iviti-info", cli_path("some.gguf"), "--json");
+    json_t *const object = cli_one_object(&result);
+    const json_t *const bits = json_object_get(object, "activation_bits");
+    assert_int_equal(json_array_size(bits), 15);
+    for (size_t i = 0; i < 15; i++)
+        assert_int_equal(json_integer_value(json_array_get(bits, i)), i < 10 && i % 5 >= 2 ? 12 : 8);
+    json_decref(object);
+    cli_free(&result);
+    json_decref(convert("vit.safetensors", "mixed.gguf", "--acts=12", "--weights=mixed", "--budget-mb=0.65"));
+}
+
 /* The price of integers alone is small beside that of 3 bits. */
 static void simulated(void **state)
 {
@@ -156,6 +187,16 @@ static void options_that_belong_together(void **state)
     CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--weights=mixed"), "--weights mixed",
               "--budget-mb");
     CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--simulate"), "--simulate", "--calib");
+    CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--wide-blocks=2"), "--wide-blocks N", "--acts 12");
+    CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--acts=12", "--calib=d", "--simulate"), "--simulate",
+              "12 bits");
+    CLI_FAILS(1, CLI("iviti-convert", cli_path("vit.safetensors"), "-o", cli_path("y"), "--calib", cli_folder,
+                     "--acts=12", "--nonlinear=shift", "--quiet"),
+              "12 bits", "need softmax and GELU by tables");
+    CLI_FAILS(1, CLI("iviti-convert", cli_path("vit.safetensors"), "-o", cli_path("y"), "--calib", cli_folder,
+                     "--acts=12", "--recipe=reconstruct", "--quiet"),
+              "12 bits", "reconstruction");
+    assert_int_not_equal(access(cli_path("y"), F_OK), 0);
     CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--weights=codebook16", "--recipe=reconstruct"),
               "reconstruct", "codebook16");
     CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--budget-mb=3"), "--weights mixed",
@@ -168,6 +209,7 @@ int main(void)
         cmocka_unit_test(vit_mixed),
         cmocka_unit_test(swin_mixed),
         cmocka_unit_test(codebooks),
+        cmocka_unit_test(wide),
         cmocka_unit_test(simulated),
         cmocka_unit_test(options_that_belong_together),
     };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Activations of fewer than 8 bits: what the engine makes of them, the same for every instruction set,
+ * Activations of other than 8 bits: what the engine makes of them, the same for every instruction set,
  * number of threads and batch, and every way in which a file may be wrong about them.
  */
 #include <setjmp.h>
@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "kernels/requantize.h"
 #include "model/model.h"
 #include "model_edit.h"
 
@@ -177,6 +178,105 @@ static void plain_block(const iviti_model *m, uint32_t i, int16_t *stream)
     iviti_dense_join_ref(&b->fc2, &b->join2, y, hidden, tokens, stream, dim, NULL);
 }
 
+/* ---- the same for wide activations, which are whole numbers here ------------------------------- */
+
+/* acc * f of output o, rounded for each digit of the inputs x by itself. */
+static void plain_digits(const iviti_dense *w, const iviti_dense *low, size_t o, const int16_t *x,
+                         int64_t y[2])
+{
+    int64_t bias = low->bias[o], sums[2] = { 0, 0 };
+    int32_t total = 0;
+    for (size_t k = 0; k < w->in; k++) {
+        const int32_t weight = w->panels[iviti_panel_offset(o, k, w->in)];
+        const int32_t digit = (x[k] + 2048) % 16;
+        total += weight;
+        sums[0] += (x[k] - digit) / 16 * weight;
+        sums[1] += digit * weight;
+    }
+    bias += 16 * ((int64_t)w->bias[o] + 128 * total); /* as the file has it */
+    const int64_t rest = ((bias % 16) + 16) % 16;
+    sums[0] += (bias - rest) / 16;
+    sums[1] += rest;
+    for (int i = 0; i < 2; i++)
+        y[i] = iviti_saturate_s16(
+            iviti_scale((int32_t)sums[i], w->multiplier[o], low->shift[o] - (i == 0 ? 4 : 0)));
+}
+
+static void plain_join(const iviti_dense *w, const iviti_dense *low, const iviti_join *join,
+                       const int16_t *x, size_t tokens, int16_t *stream, size_t dim)
+{
+    for (size_t t = 0; t < tokens; t++)
+        for (size_t o = 0; o < dim; o++) {
+            int64_t y[2];
+            plain_digits(w, low, o, x + t * w->in, y);
+            for (int i = 0; i < 2; i++)
+                stream[t * dim + o] =
+                    iviti_saturate_s16(iviti_requantize(stream[t * dim + o], join->stream) +
+                                       iviti_requantize((int32_t)y[i], join->branch));
+        }
+}
+
+static void plain_wide_attention(const iviti_model *m, const iviti_block *b, uint32_t head,
+                                 size_t tokens, const uint8_t *q, const uint8_t *k, const uint8_t *v,
+                                 int16_t *y)
+{
+    const size_t dim = m->geometry.stage[0].dim, width = dim / m->geometry.stage[0].heads;
+    const size_t at = head * width;
+    for (size_t i = 0; i < tokens; i++) {
+        int32_t score[MOST_TOKENS], most = INT32_MIN;
+        uint32_t e[MOST_TOKENS], sum = 0;
+        for (size_t j = 0; j < tokens; j++) {
+            score[j] = 0;
+            for (size_t d = at; d < at + width; d++)
+                score[j] += (q[i * dim + d] - 128) * (k[j * dim + d] - 128);
+            most = score[j] > most ? score[j] : most;
+        }
+        for (size_t j = 0; j < tokens; j++) {
+            const int64_t index = iviti_requantize(most - score[j], b->score[head]);
+            e[j] = b->wide_exp[index < 255 ? index : 255];
+            sum += e[j];
+        }
+        for (size_t d = at; d < at + width; d++) {
+            int32_t o = 0;
+            for (size_t j = 0; j < tokens; j++)
+                o += (int32_t)e[j] * (v[j * dim + d] - 128);
+            y[i * dim + d] =
+                iviti_saturate_wide(iviti_requantize(o, iviti_reciprocal(sum, b->output[head])));
+        }
+    }
+}
+
+static void plain_wide_block(const iviti_model *m, uint32_t i, int16_t *stream)
+{
+    static uint8_t x[MOST_TOKENS * MOST_WIDTH], q[sizeof x], k[sizeof x], v[sizeof x];
+    static int16_t wide[MOST_TOKENS * MOST_WIDTH], hidden[MOST_TOKENS * MOST_WIDTH];
+    const iviti_geometry *g = &m->geometry;
+    const iviti_block *b = &m->blocks[i];
+    const size_t dim = g->stage[0].dim, width = g->stage[0].hidden;
+    const size_t tokens = iviti_stage_tokens(g, 0);
+
+    iviti_norm_s8_ref(&b->norm1, stream, dim, NULL, tokens, x, dim);
+    iviti_dense_s8_ref(&b->query, x, dim, tokens, q, dim);
+    iviti_dense_s8_ref(&b->key, x, dim, tokens, k, dim);
+    iviti_dense_s8_ref(&b->value, x, dim, tokens, v, dim);
+    for (uint32_t head = 0; head < g->stage[0].heads; head++)
+        plain_wide_attention(m, b, head, tokens, q, k, v, wide);
+    plain_join(&b->proj, &b->proj_low, &b->join1, wide, tokens, stream, dim);
+
+    iviti_norm_s16_ref(&b->norm2, stream, dim, NULL, tokens, wide, dim);
+    for (size_t n = 0; n < tokens * dim; n++)
+        wide[n] = iviti_saturate_wide(wide[n]);
+    for (size_t t = 0; t < tokens; t++)
+        for (size_t o = 0; o < width; o++) {
+            int64_t y[2];
+            plain_digits(&b->fc1, &b->fc1_low, o, wide + t * dim, y);
+            const uint16_t entry =
+                b->wide_gelu[o / 64 * 4096 + (size_t)(iviti_saturate_wide(y[0] + y[1]) + 2048)];
+            hidden[t * width + o] = (int16_t)(16 * (entry % 256 - 128) + entry / 256);
+        }
+    plain_join(&b->fc2, &b->fc2_low, &b->join2, hidden, tokens, stream, dim);
+}
+
 static void plain_forward(const iviti_model *m, const uint8_t *pixels, int32_t *logits)
 {
     static int16_t stream[MOST_TOKENS * MOST_WIDTH];
@@ -196,7 +296,10 @@ static void plain_forward(const iviti_model *m, const uint8_t *pixels, int32_t *
     iviti_dense_join_ref(&m->embed, &m->embed_join, patches, inputs, tokens - prefix,
                          stream + prefix * dim, dim, NULL);
     for (uint32_t i = 0; i < g->depth; i++)
-        plain_block(m, i, stream);
+        if (m->blocks[i].wide)
+            plain_wide_block(m, i, stream);
+        else
+            plain_block(m, i, stream);
     iviti_norm_s8_ref(&m->norm, stream, dim, NULL, prefix, features, dim);
     iviti_dense_s32_ref(&m->head, features, g->features, 1, logits, g->classes);
 }
@@ -222,6 +325,32 @@ static void test_definition(void **state)
         }
 }
 
+/* Every block by itself, and all of them. */
+static void test_wide_definition(void **state)
+{
+    (void)state;
+    for (uint32_t which = 0; which < 3; which++) {
+        iviti_geometry g = unscaled(edit_geometry(FIXTURE_VIT_TABLE));
+        for (uint32_t block = 0; block < g.depth; block++)
+            if (which == 2 || which == block)
+                fixture_widen(&g, block, 0);
+        iviti_model *m = load(&g, 3);
+        uint8_t *pixels = random_pixels(&g);
+        int32_t *logits = run(m, pixels, IVITI_ISA_REF, 1, 1);
+        int32_t *others = run(m, pixels, IVITI_ISA_BEST, 3, 2);
+        for (size_t i = 0; i < PICTURES; i++) {
+            int32_t expected[64];
+            plain_forward(m, pixels + i * (size_t)g.image_width * g.image_height * 3, expected);
+            assert_memory_equal(logits + i * g.classes, expected, g.classes * sizeof *logits);
+        }
+        assert_memory_equal(logits, others, PICTURES * g.classes * sizeof *logits);
+        free(logits);
+        free(others);
+        free(pixels);
+        iviti_model_free(m);
+    }
+}
+
 static bool enters_fc2(const iviti_geometry *g, uint32_t slot)
 {
     uint32_t block = 0;
@@ -241,6 +370,8 @@ static void test_each_counts(void **state)
         uint8_t *pixels = random_pixels(&wide);
         for (uint32_t i = 0; i < iviti_activations(&wide); i++) {
             iviti_geometry g = wide;
+            if (g.activation_bits[i] == IVITI_WIDE_BITS) /* three together, and other tensors */
+                continue;
             g.activation_bits[i] = 2;
             iviti_model *m = load(&g, 3);
             m->geometry.activation_bits[i] = 2;
@@ -314,6 +445,74 @@ static void test_damage(void **state)
     fixture_free(&f);
 }
 
+static void put_s16(uint8_t *at, uint16_t value)
+{
+    at[0] = (uint8_t)(value & 0xFF);
+    at[1] = (uint8_t)(value >> 8);
+}
+
+/* Wide activations come in threes, and with tables. */
+static void test_wide_damage(void **state)
+{
+    (void)state;
+    iviti_geometry g = edit_geometry(FIXTURE_VIT_TABLE);
+    for (uint32_t i = 0; i < iviti_activations(&g); i++)
+        g.activation_bits[i] = 8;
+    fixture_widen(&g, 1, 0);
+    model_fixture f = fixture_build(&g, 2);
+    edit_expect(&f, IVITI_OK, "");
+    uint8_t *const bits = f.image + edit_value(&f, "iviti.activations.bits");
+    for (uint32_t i = 7; i < 10; i++) {
+        iviti_put_u32(bits + 4 * i, 8);
+        edit_expect(&f, IVITI_ERROR_UNSUPPORTED, "fc2 of block 1 must all be 12 or none");
+        iviti_put_u32(bits + 4 * i, 12);
+    }
+    static const uint32_t others[] = { 0, 1, 5, 6 };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        iviti_put_u32(bits + 4 * others[i], 12);
+        edit_expect(&f, IVITI_ERROR_UNSUPPORTED, "12 for others than the inputs of proj");
+        iviti_put_u32(bits + 4 * others[i], 8);
+    }
+
+    uint8_t *const numerators = f.image + edit_tensor(&f, &g, "block.1.attention.table");
+    static const struct {
+        size_t at;
+        uint16_t right, wrong;
+        const char *words;
+    } entries[] = { { 0, 4095, 4094, "begins with 4094 and ends with 0" },
+                    { 0, 4095, 4096, "attention.table[0] is 4096" },
+                    { 255, 0, 1, "begins with 4095 and ends with 1" },
+                    { 255, 0, 0xFFFF, "attention.table[255] is -1" } };
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        put_s16(numerators + 2 * entries[i].at, entries[i].wrong);
+        edit_expect(&f, IVITI_ERROR_RANGE, entries[i].words);
+        put_s16(numerators + 2 * entries[i].at, entries[i].right);
+    }
+    uint8_t *const gelu = f.image + edit_tensor(&f, &g, "block.1.gelu.table") + 2 * 4097;
+    const uint8_t before[2] = { gelu[0], gelu[1] };
+    static const uint16_t beyond[] = { 2048, (uint16_t)-2049 };
+    for (size_t i = 0; i < 2; i++) {
+        put_s16(gelu, beyond[i]);
+        edit_expect(&f, IVITI_ERROR_RANGE, "block.1.gelu.table[4097]");
+    }
+    memcpy(gelu, before, 2);
+    uint8_t *const shift = f.image + edit_tensor(&f, &g, "block.1.fc1.shift");
+    const uint8_t right = *shift;
+    *shift = 35;
+    edit_expect(&f, IVITI_ERROR_RANGE, "block.1.fc1.shift[0] is 35; it must be 36 to 62");
+    *shift = right;
+    edit_expect(&f, IVITI_OK, "");
+    fixture_free(&f);
+
+    iviti_geometry shifts = edit_geometry(FIXTURE_VIT_SHIFT);
+    const model_metadata metadata = { .name = "wide" };
+    model_writer *w = NULL;
+    report r = { "" };
+    fixture_widen(&shifts, 0, 0);
+    assert_false(model_writer_open(&shifts, &metadata, &w, &r));
+    assert_non_null(strstr(r.text, "which needs 'table' for softmax and GELU"));
+}
+
 /* The array must name every activation, and no more. */
 static void test_array_length(void **state)
 {
@@ -366,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_definition),      cmocka_unit_test(test_each_counts),
         cmocka_unit_test(test_same_everywhere), cmocka_unit_test(test_damage),
         cmocka_unit_test(test_array_length),    cmocka_unit_test(test_writer),
+        cmocka_unit_test(test_wide_definition), cmocka_unit_test(test_wide_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

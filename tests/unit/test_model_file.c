@@ -119,6 +119,52 @@ static void expect_dense(const opened *o, const iviti_dense *d, const char *laye
     free(shift);
 }
 
+/* A wide layer is two: the same weights with the biases and factors of either digit. */
+static void expect_digits(const opened *o, const iviti_dense *high, const iviti_dense *low,
+                          const char *layer, uint32_t out, uint32_t in)
+{
+    assert_true(low->panels == high->panels && low->multiplier == high->multiplier);
+    assert_int_equal(low->in, in);
+    assert_int_equal(low->out, out);
+    expect_aligned(low->bias);
+    expect_aligned(low->shift);
+    for (size_t n = 0; n < (out + 15) / 16 * 16; n++) {
+        int32_t sum = 0;
+        for (size_t k = 0; k < in; k++) {
+            const int32_t w = n < out ? element(o, layer, ".weight", n * in + k) : 0;
+            assert_int_equal(high->panels[iviti_panel_offset(n, k, in)], w);
+            sum += w;
+        }
+        const int32_t bias = n < out ? element(o, layer, ".bias", n) : 0;
+        const int32_t shift = n < out ? element(o, layer, ".shift", n) : 62;
+        assert_in_range(low->bias[n], 0, 15);
+        assert_int_equal(16 * (high->bias[n] + 128 * sum) + low->bias[n], bias);
+        assert_int_equal(low->shift[n], shift);
+        assert_int_equal(high->shift[n], n < out ? shift - 4 : 62);
+        assert_int_equal(high->multiplier[n], n < out ? element(o, layer, ".multiplier", n) : 1 << 30);
+    }
+}
+
+/* proj, fc1 or fc2. */
+static void expect_layer(const opened *o, const iviti_block *b, const iviti_dense *d,
+                         const iviti_dense *low, const char *layer, uint32_t out, uint32_t in)
+{
+    if (b->wide)
+        expect_digits(o, d, low, layer, out, in);
+    else
+        expect_dense(o, d, layer, 0, out, out, in, 128);
+}
+
+static void expect_wide_gelu(const opened *o, const iviti_block *b, const char *layer, size_t hidden)
+{
+    assert_null(b->gelu_table);
+    for (size_t i = 0; i < (hidden + 63) / 64 * 4096; i++) {
+        const int32_t high = b->wide_gelu[i] % 256 - 128, low = b->wide_gelu[i] / 256;
+        assert_in_range(low, 0, 15);
+        assert_int_equal(16 * high + low, element(o, layer, "", i));
+    }
+}
+
 static void expect_norm(const opened *o, const iviti_norm *n, const char *layer, uint32_t width)
 {
     assert_int_equal(n->width, width);
@@ -214,8 +260,12 @@ static void expect_attention(const opened *o, const iviti_block *b, const char *
     expect_factors(o, b->score, layer, s->heads);
     snprintf(layer, sizeof layer, "%s.attention.output", block);
     expect_factors(o, b->output, layer, s->heads);
-    if (iviti_softmax_has_table(o->g.softmax_kind)) {
-        snprintf(layer, sizeof layer, "%s.attention.table", block);
+    snprintf(layer, sizeof layer, "%s.attention.table", block);
+    if (b->wide) {
+        for (size_t i = 0; i < 256; i++)
+            assert_int_equal(b->wide_exp[i], element(o, layer, "", i));
+        assert_null(b->exp_table);
+    } else if (iviti_softmax_has_table(o->g.softmax_kind)) {
         for (size_t i = 0; i < 256; i++)
             assert_int_equal(b->exp_table[i], (uint8_t)element(o, layer, "", i));
         assert_null(b->exp_shift);
@@ -261,14 +311,17 @@ static void expect_block(const opened *o, uint32_t index, const iviti_stage *s)
     expect_dense(o, &b->value, layer, 2 * s->dim, 3 * s->dim, s->dim, s->dim, 128);
     expect_attention(o, b, block, s);
     snprintf(layer, sizeof layer, "%s.proj", block);
-    expect_dense(o, &b->proj, layer, 0, s->dim, s->dim, s->dim, 128);
+    expect_layer(o, b, &b->proj, &b->proj_low, layer, s->dim, s->dim);
     snprintf(layer, sizeof layer, "%s.join1", block);
     expect_join(o, &b->join1, layer);
     snprintf(layer, sizeof layer, "%s.norm2", block);
     expect_norm(o, &b->norm2, layer, s->dim);
     snprintf(layer, sizeof layer, "%s.fc1", block);
-    expect_dense(o, &b->fc1, layer, 0, s->hidden, s->hidden, s->dim, 128);
-    if (o->g.gelu_kind == IVITI_GELU_TABLE) {
+    expect_layer(o, b, &b->fc1, &b->fc1_low, layer, s->hidden, s->dim);
+    if (b->wide) {
+        snprintf(layer, sizeof layer, "%s.gelu.table", block);
+        expect_wide_gelu(o, b, layer, s->hidden);
+    } else if (o->g.gelu_kind == IVITI_GELU_TABLE) {
         snprintf(layer, sizeof layer, "%s.gelu.table", block);
         for (size_t i = 0; i < (s->hidden + 63) / 64 * 256; i++)
             assert_int_equal(b->gelu_table[i], element(o, layer, "", i) + 128);
@@ -286,7 +339,7 @@ static void expect_block(const opened *o, uint32_t index, const iviti_stage *s)
         expect_i_gelu(b, element(o, layer, "", 0), element(o, layer, "", 1), s->hidden);
     }
     snprintf(layer, sizeof layer, "%s.fc2", block);
-    expect_dense(o, &b->fc2, layer, 0, s->dim, s->dim, s->hidden, 128);
+    expect_layer(o, b, &b->fc2, &b->fc2_low, layer, s->dim, s->hidden);
     snprintf(layer, sizeof layer, "%s.join2", block);
     expect_join(o, &b->join2, layer);
 }
@@ -342,7 +395,11 @@ static void expect_model(const opened *o)
 {
     const iviti_geometry *const g = &o->g;
     const iviti_model *const m = o->m;
-    assert_memory_equal(g, &m->geometry, sizeof *g);
+    iviti_geometry said = *g; /* a file that gives the bits of any gives those of all */
+    for (uint32_t i = 0; i < iviti_activations(g); i++)
+        if (m->geometry.activation_bits[i] == 8)
+            said.activation_bits[i] = 8;
+    assert_memory_equal(&said, &m->geometry, sizeof said);
     if (g->pixel_table)
         for (size_t i = 0; i < 768; i++)
             assert_int_equal(m->pixel_table[i], element(o, "embed.pixels", "", i) + 128);
@@ -463,6 +520,22 @@ static size_t block_bytes(const iviti_geometry *g, const iviti_stage *s)
            s->heads * tokens * ((tokens + 15) / 16 * 16) * 4;
 }
 
+/* What wide blocks take more: biases and shifts of low digits, larger tables. */
+static size_t wide_bytes(const iviti_geometry *g)
+{
+    size_t bytes = 0;
+    uint32_t block = 0;
+    for (uint32_t i = 0; i < g->stages; i++)
+        for (uint32_t j = 0; j < g->stage[i].depth; j++, block++) {
+            const iviti_stage *s = &g->stage[i];
+            if (iviti_block_wide(g, block, i))
+                bytes += 4 * lines(4 * ((s->dim + 15) / 16 * 16)) +
+                         2 * lines(4 * ((s->hidden + 15) / 16 * 16)) + 256 +
+                         (s->hidden + 63) / 64 * (2 * 4096 - 256);
+        }
+    return bytes;
+}
+
 static size_t pruning_bytes(const iviti_geometry *g)
 {
     const size_t dim = g->stage[0].dim, head_dim = dim / g->stage[0].heads;
@@ -508,7 +581,7 @@ static void test_memory_figure(void **state)
                 bytes += 3 * lines(16 * dim) + dense_bytes(2 * dim, 4 * dim);
         }
         bytes += 3 * lines(4 * g->stage[g->stages - 1].dim) + dense_bytes(g->classes, g->features);
-        bytes += pruning_bytes(g);
+        bytes += pruning_bytes(g) + wide_bytes(g);
         iviti_model_info info;
         iviti_model_describe(o.m, &info);
         assert_int_equal(info.memory, bytes + 64); /* to align the whole */
