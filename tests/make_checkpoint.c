@@ -14,10 +14,12 @@
 
 #include "checkpoint/checkpoint.h"
 #include "common/options.h"
+#include "predictor_fit.h"
 
 #define MAX_STAGES  4
 #define NAME_BYTES  160
 #define CHUNK       4096
+#define FIT_PICTURES 64
 #define HEADER_UNIT 8 /* safetensors: the header is padded to a multiple */
 
 enum { FAMILY_VIT, FAMILY_SWIN };
@@ -26,7 +28,7 @@ enum { STEM_NONE, STEM_LVVIT, STEM_TORCHVISION };
 typedef struct settings {
     common_options common;
     const char *output;
-    const char *from;
+    const char *from, *fit;
     uint32_t predictors;
     int preset;
     int family, stem;
@@ -202,6 +204,12 @@ static const option_spec OPTIONS[] = {
       FIELD(from),
       .value = "FILE",
       .help = "A checkpoint of the same naming and shape: the tensors that it has are taken over." },
+    { .name = "fit",
+      .kind = OPTION_TEXT,
+      FIELD(fit),
+      .value = "DIR",
+      .help = "With --predictors and --from: let the predictors rate patches by what the class token attends "
+              "to later on, fitted on at most 64 pictures of a folder, instead of random weights." },
     { .name = "seed",
       .kind = OPTION_NUMBER,
       FIELD(seed),
@@ -243,11 +251,16 @@ typedef struct writer {
     uint64_t characters; /* of the header */
     const checkpoint *from; /* whose tensors come before random ones; may be NULL */
     const char *odd;        /* one of them that has another shape, or no memory */
+    const predictor_fit *fit; /* the same of predictors; may be NULL */
+    uint32_t seed;
 } writer;
 
 /* The values of a tensor that is taken over, to be freed; NULL where they are to be random. */
 static float *take_over(writer *w, const char *name, uint64_t count)
 {
+    float *const fitted = w->fit ? predictor_fit_tensor(w->fit, name, w->seed) : NULL;
+    if (fitted)
+        return fitted;
     const checkpoint_tensor *given = w->from ? checkpoint_find(w->from, name) : NULL;
     float *values = given && given->count == count ? malloc((size_t)count * sizeof *values) : NULL;
     if (values)
@@ -502,10 +515,20 @@ static void network(writer *w, const settings *s)
 static bool write_checkpoint(const settings *s, report *r)
 {
     checkpoint *from = NULL;
+    predictor_fit fit = { 0 };
     if (s->from && !checkpoint_open(s->from, &from, r))
         return false;
-    writer w = { .file = fopen(s->output, "wb"), .state = s->seed, .from = from };
+    if (s->fit && !predictor_fit_make(from, s->fit, FIT_PICTURES, s->predictors, &fit, r)) {
+        predictor_fit_free(&fit);
+        checkpoint_close(from);
+        return false;
+    }
+    for (uint32_t k = 0; k < fit.stages && !s->common.quiet; k++)
+        printf("stage %" PRIu32 ": ratings and attention correlate by %.2f\n", k, fit.correlation[k]);
+    writer w = { .file = fopen(s->output, "wb"), .state = s->seed, .from = from,
+                 .fit = s->fit ? &fit : NULL, .seed = s->seed };
     if (!w.file) {
+        predictor_fit_free(&fit);
         checkpoint_close(from);
         return report_fail(r, "%s: cannot be created: %s", s->output, strerror(errno));
     }
@@ -526,6 +549,7 @@ static bool write_checkpoint(const settings *s, report *r)
     written = fwrite(length, 1, sizeof length, w.file) == sizeof length && written;
     written = !ferror(w.file) && written;
     written = fclose(w.file) == 0 && written;
+    predictor_fit_free(&fit);
     if (w.odd) {
         report_fail(r, "%s: tensor %s has another size here", s->from, w.odd);
         checkpoint_close(from);
@@ -583,6 +607,8 @@ static int check(const option_program *program, const settings *s)
         return options_wrong(program, "%u predictors need a ViT of as many blocks, of a width that is a "
                                       "multiple of 4, in timm's naming",
                              (unsigned)s->predictors);
+    if (s->fit && (!s->predictors || !s->from))
+        return options_wrong(program, "--fit DIR needs --predictors N and --from FILE");
     const uint32_t unit =
         s->family == FAMILY_SWIN ? (s->patch * s->window) << (stages - 1) : s->patch;
     if (s->image % unit != 0)
