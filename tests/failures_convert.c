@@ -61,7 +61,7 @@ static const recipe recipes[] = {
     { "merging", "vit", { .heads = 2, .merge = 2 },
       { .method = RANGE_MINMAX, .weight_bits = 4, .activation_bits = 8, .operators = TABLE }, PLAIN },
     { "12 bits", "vit", { .heads = 2 },
-      { .method = RANGE_MSE, .compensate = true, .weight_bits = 8, .activation_bits = 12, .wide_blocks = 1,
+      { .method = RANGE_MSE, .compensate = true, .weight_bits = 8, .activation_bits = 12, .wide_mlps = 1,
         .operators = TABLE }, PLAIN },
     { "convolutions, two heads", "stem", { .heads = 2 },
       { .method = RANGE_MINMAX, .weight_bits = 8, .activation_bits = 8, .operators = TABLE }, PLAIN },

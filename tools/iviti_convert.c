@@ -39,7 +39,7 @@ typedef struct settings {
     int allocation;
     uint32_t seed;
     int acts;
-    uint32_t wide_blocks;
+    uint32_t wide_mlps;
     int nonlinear;
     int attention;
     int softmax, gelu, layernorm;
@@ -122,14 +122,14 @@ static const option_spec OPTIONS[] = {
               "probabilities of attention and the classifier's input keep theirs. 12: for the inputs "
               "of proj, fc1 and fc2, and for attention's numerators: nearer to the float network, at less "
               "than half of the speed." },
-    { .name = "wide-blocks",
+    { .name = "wide-mlps",
       .kind = OPTION_NUMBER,
-      .offset = offsetof(settings, wide_blocks),
+      .offset = offsetof(settings, wide_mlps),
       .value = "N",
-      .minimum = 1,
+      .minimum = 0,
       .maximum = IVITI_MAX_BLOCKS,
-      .help = "With --acts 12: in the first N blocks only, whose rounding all others carry on "
-              "(default: all)." },
+      .help = "With --acts 12: fc1 and fc2 have them in the first N blocks only, whose rounding all others "
+              "carry on, proj in all (default: all)." },
     { .name = "nonlinear",
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, nonlinear),
@@ -264,11 +264,11 @@ static void describe_recipe(const conversion *c, char *text, size_t bytes)
         if (s->allocation == MIXED_RANDOM)
             snprintf(weights, sizeof weights, "mixed by seed %u within %.3f MB", s->seed, s->budget_mb);
     }
-    if (ACTS_BITS[s->acts] != 8 && s->wide_blocks == ALL_BLOCKS)
+    if (ACTS_BITS[s->acts] != 8 && s->wide_mlps == ALL_BLOCKS)
         snprintf(activations, sizeof activations, "activations %d, ", ACTS_BITS[s->acts]);
     else if (ACTS_BITS[s->acts] != 8)
-        snprintf(activations, sizeof activations, "activations %d in %u blocks, ", ACTS_BITS[s->acts],
-                 s->wide_blocks);
+        snprintf(activations, sizeof activations, "activations %d in %u MLPs, ", ACTS_BITS[s->acts],
+                 s->wide_mlps);
     char iterations[32] = "";
     if (s->recipe == RECIPE_RECONSTRUCT)
         snprintf(iterations, sizeof iterations, " of %u iterations", (unsigned)s->iterations);
@@ -332,7 +332,7 @@ static bool quantize(conversion *c, report *r)
         .weight_bits = WEIGHT_BITS[s->weights],
         .codebook = s->weights == WEIGHTS_CODEBOOK,
         .activation_bits = ACTS_BITS[s->acts],
-        .wide_blocks = s->wide_blocks,
+        .wide_mlps = s->wide_mlps,
         .operators = chosen_operators(s),
         .threads = options_threads(&s->common),
         .progress = show_progress,
@@ -527,7 +527,7 @@ int main(int argc, char **argv)
     settings s = {
         .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_UNSET,
         .seed = 1, .attention = UNSET, .softmax = UNSET, .gelu = UNSET, .layernorm = UNSET,
-        .iterations = RECONSTRUCT_ITERATIONS, .wide_blocks = ALL_BLOCKS,
+        .iterations = RECONSTRUCT_ITERATIONS, .wide_mlps = ALL_BLOCKS,
     };
     const option_group groups[] = {
         { "Conversion", OPTIONS, OPTION_COUNT(OPTIONS), &s },
@@ -574,8 +574,8 @@ int main(int argc, char **argv)
         return options_wrong(&program, "--simulate knows no activations of 12 bits");
     if (s.simulate && !s.calib)
         return options_wrong(&program, "--simulate needs --calib DIR: pictures to compare on");
-    if (s.wide_blocks != ALL_BLOCKS && ACTS_BITS[s.acts] != IVITI_WIDE_BITS)
-        return options_wrong(&program, "--wide-blocks N needs --acts 12");
+    if (s.wide_mlps != ALL_BLOCKS && ACTS_BITS[s.acts] != IVITI_WIDE_BITS)
+        return options_wrong(&program, "--wide-mlps N needs --acts 12");
     if (s.weights == WEIGHTS_CODEBOOK && s.recipe == RECIPE_RECONSTRUCT)
         return options_wrong(&program, "--recipe reconstruct trains weights of equal steps, which "
                                        "--weights codebook16 has not");

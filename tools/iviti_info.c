@@ -247,26 +247,29 @@ static void activation_bits(const iviti_geometry *g, int *least, int *most)
     }
 }
 
-static uint32_t wide_blocks(const iviti_geometry *g)
+static void count_wide(const iviti_geometry *g, uint32_t *attention, uint32_t *mlp)
 {
-    uint32_t block = 0, count = 0;
+    uint32_t block = 0;
+    *attention = *mlp = 0;
     for (uint32_t stage = 0; stage < g->stages; stage++)
-        for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++)
-            count += iviti_block_wide(g, block, stage);
-    return count;
+        for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++) {
+            *attention += iviti_wide_attention(g, block, stage);
+            *mlp += iviti_wide_mlp(g, block, stage);
+        }
 }
 
 static void print_activations(FILE *file, const iviti_geometry *g)
 {
-    const uint32_t wide = wide_blocks(g);
+    uint32_t attention, mlp;
     int least, most;
+    count_wide(g, &attention, &mlp);
     activation_bits(g, &least, &most);
     if (g->codebooks)
         fprintf(file, "  codebooks   a weight of 4 bits is one of 16 integers of its layer\n");
-    if (wide)
-        fprintf(file, "  activations %d bits before proj, fc1 and fc2 in %u of %u blocks\n", IVITI_WIDE_BITS,
-                wide, g->depth);
-    if (least == 8 || wide)
+    if (most == IVITI_WIDE_BITS)
+        fprintf(file, "  activations %d bits before proj in %u of %u blocks, before fc1 and fc2 in %u\n",
+                IVITI_WIDE_BITS, attention, g->depth, mlp);
+    if (least == 8 || most == IVITI_WIDE_BITS)
         return;
     if (least == most)
         fprintf(file, "  activations %d bits within the blocks\n", least);

@@ -200,7 +200,7 @@ static void attend_head(iviti_session *s, const iviti_block *b, const iviti_toke
         a.region = t->region ? t->region + window * t->window : NULL;
         if (t->size)
             weigh_keys(s, b, t, window, head, thread, &a);
-        a.low = b->wide ? s->buffers.low + at : NULL;
+        a.low = b->wide_attention ? s->buffers.low + at : NULL;
         s->kernels.attention(&a, s->buffers.query + at, stride, token, count,
                              keys.panels + block * keys.block,
                              values.panels + block * values.block, s->buffers.attended + at,
@@ -224,7 +224,7 @@ void iviti_block_attend(iviti_session *s, const iviti_block *b, const iviti_toke
         attend_head(s, b, t, rows, head, thread);
     iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_PROJ), s->buffers.attended + at,
                     out.stride, rows.count, b->proj.in);
-    const digits x = { s->buffers.attended + at, b->wide ? s->buffers.low + at : NULL, out.stride };
+    const digits x = { s->buffers.attended + at, b->wide_attention ? s->buffers.low + at : NULL, out.stride };
     join_digits(s, &b->proj, &b->proj_low, &b->join1, &x, rows.count, &out);
 }
 
@@ -271,10 +271,10 @@ static mlp_rows mlp_rows_from(const iviti_session *s, const iviti_block *b, uint
     const size_t wider = stride > hidden_stride ? stride : hidden_stride;
     const size_t at = first * stride, hidden_at = first * hidden_stride;
     return (mlp_rows){
-        { s->buffers.normed + at, b->wide ? s->buffers.low + at : NULL, stride },
-        { s->buffers.hidden + hidden_at, b->wide ? s->buffers.hidden_low + hidden_at : NULL,
+        { s->buffers.normed + at, b->wide_mlp ? s->buffers.low + at : NULL, stride },
+        { s->buffers.hidden + hidden_at, b->wide_mlp ? s->buffers.hidden_low + hidden_at : NULL,
           hidden_stride },
-        b->wide ? s->buffers.middle + first * wider : NULL,
+        b->wide_mlp ? s->buffers.middle + first * wider : NULL,
         wider,
     };
 }
@@ -285,7 +285,7 @@ static void normalise(const iviti_session *s, const iviti_block *b, uint32_t sta
 {
     const digits *y = &m->normed;
 
-    if (b->wide) {
+    if (b->wide_mlp) {
         s->kernels.norm_s16(&b->norm2, in->stream, in->stride, in->map, rows, m->middle,
                             m->middle_stride);
         iviti_split_digits(m->middle, m->middle_stride, rows, b->fc1.in, y->high, y->low, y->stride);
@@ -306,7 +306,7 @@ static void expand(const iviti_session *s, const iviti_block *b, iviti_rows colu
     const size_t stride = m->hidden.stride, group = columns.first / IVITI_GELU_GROUP;
     uint8_t *y = m->hidden.high + columns.first;
 
-    if (b->wide) {
+    if (b->wide_mlp) {
         const iviti_join sum = { IVITI_DYADIC_ONE, IVITI_DYADIC_ONE };
         const iviti_dense fc1_low = iviti_dense_columns(&b->fc1_low, columns);
         int16_t *middle = m->middle + columns.first;
@@ -325,7 +325,7 @@ static void expand(const iviti_session *s, const iviti_block *b, iviti_rows colu
 static void shift_gelu(const iviti_session *s, const iviti_block *b, uint32_t stage, size_t rows,
                        const mlp_rows *m)
 {
-    if (b->gelu_table || b->wide)
+    if (b->gelu_table || b->wide_mlp)
         return;
     s->kernels.shift_gelu(m->hidden.high, m->hidden.stride, rows, b->fc1.out, b->gelu_one_over_scale,
                           b->gelu_output);
@@ -372,7 +372,7 @@ static void hidden_columns(iviti_session *s, const iviti_block *b, const mlp_row
     if (columns.count)
         expand(s, b, columns, prefix.count, m);
     iviti_pool_barrier(&s->pool);
-    if (b->gelu_table || b->wide)
+    if (b->gelu_table || b->wide_mlp)
         return;
     if (thread == 0) /* ShiftGELU needs whole rows */
         shift_gelu(s, b, 0, prefix.count, m);
@@ -390,7 +390,7 @@ void iviti_block_finish(iviti_session *s, const iviti_block *b, const iviti_toke
     const iviti_rows queries = iviti_share(s, b->query.out, b->query.out, IVITI_PANEL, thread);
     const size_t width = head_dim(&g->stage[0]);
     uint8_t *normed = s->buffers.normed + at, *attended = s->buffers.attended + at;
-    const digits x = { attended, b->wide ? s->buffers.low + at : NULL, stride };
+    const digits x = { attended, b->wide_attention ? s->buffers.low + at : NULL, stride };
     const mlp_rows m = mlp_rows_from(s, b, 0, prefix.first);
 
     if (queries.count) {

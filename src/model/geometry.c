@@ -349,34 +349,40 @@ static uint32_t stage_of(const iviti_geometry *g, uint32_t block)
     return stage;
 }
 
-/* The inputs of proj, fc1 and fc2 are wide together, and nothing else is. */
+/* The inputs of proj may be wide, those of fc1 and fc2 together, and nothing else. */
 static bool check_wide(verdict *v, const iviti_geometry *g)
 {
-    bool any = false;
+    bool attention = false, mlp = false;
     uint32_t wide = 0;
     for (uint32_t i = 0; i < iviti_activations(g); i++)
         wide += g->activation_bits[i] == IVITI_WIDE_BITS;
     for (uint32_t block = 0; block < g->depth; block++) {
-        const uint32_t at = iviti_block_activation(block, stage_of(g, block), IVITI_ACTIVATION_PROJ);
-        uint32_t count = 0;
-        for (uint32_t i = at; i < at + 3; i++)
-            count += g->activation_bits[i] == IVITI_WIDE_BITS;
-        if (count != 0 && count != 3)
+        const uint32_t stage = stage_of(g, block);
+        const uint32_t fc1 = iviti_block_activation(block, stage, IVITI_ACTIVATION_FC1);
+        const uint32_t fc2 = iviti_block_activation(block, stage, IVITI_ACTIVATION_FC2);
+        const bool proj_wide = iviti_wide_attention(g, block, stage);
+        const bool fc1_wide = iviti_wide_mlp(g, block, stage);
+        if (fc1_wide != (g->activation_bits[fc2] == IVITI_WIDE_BITS))
             return fail(v, IVITI_ERROR_UNSUPPORTED,
-                        "iviti.activations.bits[%u] to [%u] are %u, %u and %u: the inputs of proj, fc1 and "
-                        "fc2 of block %u must all be %d or none",
-                        at, at + 2, g->activation_bits[at], g->activation_bits[at + 1],
-                        g->activation_bits[at + 2], block, IVITI_WIDE_BITS);
-        wide -= count;
-        any |= count != 0;
+                        "iviti.activations.bits[%u] and [%u] are %u and %u: the inputs of fc1 and fc2 of "
+                        "block %u must both be %d or none",
+                        fc1, fc2, g->activation_bits[fc1], g->activation_bits[fc2], block,
+                        IVITI_WIDE_BITS);
+        wide -= proj_wide + 2u * fc1_wide;
+        attention |= proj_wide;
+        mlp |= fc1_wide;
     }
     if (wide != 0)
         return fail(v, IVITI_ERROR_UNSUPPORTED,
                     "iviti.activations.bits has %d for others than the inputs of proj, fc1 and fc2",
                     IVITI_WIDE_BITS);
-    if (any && (g->softmax_kind != IVITI_SOFTMAX_TABLE || g->gelu_kind != IVITI_GELU_TABLE))
+    if (attention && g->softmax_kind != IVITI_SOFTMAX_TABLE)
         return fail(v, IVITI_ERROR_UNSUPPORTED,
-                    "iviti.activations.bits has %d, which needs 'table' for softmax and GELU",
+                    "iviti.activations.bits has %d for an input of proj, which needs the softmax 'table-u8'",
+                    IVITI_WIDE_BITS);
+    if (mlp && g->gelu_kind != IVITI_GELU_TABLE)
+        return fail(v, IVITI_ERROR_UNSUPPORTED,
+                    "iviti.activations.bits has %d for an input of fc2, which needs the GELU 'table'",
                     IVITI_WIDE_BITS);
     return true;
 }

@@ -208,11 +208,18 @@ static inline bool iviti_activation_known(uint32_t bits)
     return (bits >= 2 && bits <= 8) || bits == IVITI_WIDE_BITS;
 }
 
-/* Whether the inputs of proj, fc1 and fc2 of a block are wide (kernels/kernel.h): all three or none. */
-static inline bool iviti_block_wide(const iviti_geometry *g, uint32_t block, uint32_t stage)
+/* Whether a block has wide activations (kernels/kernel.h): the input of proj; those of fc1 and fc2, which
+ * are wide together. */
+static inline bool iviti_wide_attention(const iviti_geometry *g, uint32_t block, uint32_t stage)
 {
     return iviti_activation_bits(
                g, iviti_block_activation(block, stage, IVITI_ACTIVATION_PROJ)) == IVITI_WIDE_BITS;
+}
+
+static inline bool iviti_wide_mlp(const iviti_geometry *g, uint32_t block, uint32_t stage)
+{
+    return iviti_activation_bits(
+               g, iviti_block_activation(block, stage, IVITI_ACTIVATION_FC1)) == IVITI_WIDE_BITS;
 }
 
 /* Channels of what the patch embedding reads, and values in its window. */

@@ -13,7 +13,8 @@ typedef struct iviti_block {
     iviti_norm norm1;
     iviti_dense query, key, value; /* rows of qkv.weight */
     const iviti_dyadic *score;     /* (heads) */
-    bool wide;                     /* the inputs of proj, fc1 and fc2 have two digits (kernels/kernel.h) */
+    bool wide_attention;           /* the input of proj has two digits (kernels/kernel.h) */
+    bool wide_mlp;                 /* the inputs of fc1 and fc2 have */
     const uint8_t *exp_table;      /* (256) table softmax */
     const uint16_t *wide_exp;      /* wide, instead: (256) */
     const int32_t *exp_shift;      /* (256) softmax of s8 logits: exponentials, built at load */

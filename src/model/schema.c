@@ -241,9 +241,9 @@ static void layer_size(const iviti_geometry *g, const iviti_tensor_spec *s, uint
 
 bool iviti_tensor_wide(const iviti_geometry *g, const iviti_tensor_spec *s)
 {
-    return (s->owner == IVITI_BLOCK_PROJ || s->owner == IVITI_BLOCK_FC1 ||
-            s->owner == IVITI_BLOCK_FC2) &&
-           iviti_block_wide(g, s->index, s->stage);
+    return (s->owner == IVITI_BLOCK_PROJ && iviti_wide_attention(g, s->index, s->stage)) ||
+           ((s->owner == IVITI_BLOCK_FC1 || s->owner == IVITI_BLOCK_FC2) &&
+            iviti_wide_mlp(g, s->index, s->stage));
 }
 
 static void set_shift_range(const iviti_geometry *g, iviti_tensor_spec *s)
@@ -253,7 +253,7 @@ static void set_shift_range(const iviti_geometry *g, iviti_tensor_spec *s)
         s->low = 31;
     if (s->owner == IVITI_BLOCK_OUTPUT && g->softmax_kind == IVITI_SOFTMAX_TABLE)
         s->high = 40;
-    if (s->owner == IVITI_BLOCK_OUTPUT && iviti_block_wide(g, s->index, s->stage))
+    if (s->owner == IVITI_BLOCK_OUTPUT && iviti_wide_attention(g, s->index, s->stage))
         set_range(s, 22, 38);
     if (iviti_tensor_wide(g, s))
         s->low += IVITI_DIGIT_BITS;
@@ -380,7 +380,7 @@ static void fill_array(const iviti_geometry *g, iviti_tensor_spec *s)
     case IVITI_BLOCK_EXP_TABLE:
         set_shape(s, IVITI_TYPE_I8, 256, 0);
         set_range(s, -128, 127);
-        if (iviti_block_wide(g, s->index, s->stage)) {
+        if (iviti_wide_attention(g, s->index, s->stage)) {
             set_shape(s, IVITI_TYPE_I16, 256, 0);
             set_range(s, 0, IVITI_WIDE_ENTRIES - 1);
         }
@@ -411,7 +411,7 @@ static void fill_array(const iviti_geometry *g, iviti_tensor_spec *s)
         break;
     case IVITI_BLOCK_GELU_TABLE:
         set_shape(s, IVITI_TYPE_I8, gelu_groups(stage->hidden), 256);
-        if (iviti_block_wide(g, s->index, s->stage))
+        if (iviti_wide_mlp(g, s->index, s->stage))
             set_shape(s, IVITI_TYPE_I16, gelu_groups(stage->hidden), IVITI_WIDE_ENTRIES);
         set_code_range(g, s);
         break;

@@ -589,13 +589,13 @@ static iviti_status load_wide_exp(iviti_tensor_loader *l, const iviti_tensor_spe
                               "; these must be %d and 0",
                               spec->name, value[0], value[EXP_ENTRIES - 1], IVITI_WIDE_ENTRIES - 1);
     l->model->blocks[spec->index].wide_exp = table;
-    l->model->blocks[spec->index].wide = true;
+    l->model->blocks[spec->index].wide_attention = true;
     return IVITI_OK;
 }
 
 static iviti_status load_exp_table(iviti_tensor_loader *l, const iviti_tensor_spec *spec)
 {
-    if (iviti_block_wide(&l->model->geometry, spec->index, spec->stage))
+    if (spec->type == IVITI_TYPE_I16)
         return load_wide_exp(l, spec);
     uint8_t *const table = iviti_arena_take(&l->arena, EXP_ENTRIES);
     const iviti_status status = read_u8(l, spec, 0, table);
@@ -796,6 +796,7 @@ static iviti_status load_wide_gelu(iviti_tensor_loader *l, const iviti_tensor_sp
                                           256 * iviti_low_digit((int16_t)values[i]));
     }
     l->model->blocks[spec->index].wide_gelu = tables;
+    l->model->blocks[spec->index].wide_mlp = true;
     return IVITI_OK;
 }
 

@@ -38,9 +38,9 @@ typedef enum fixture_kind {
     FIXTURE_VIT_PREDICTOR, /* predictors before three blocks, one of them the last */
     FIXTURE_VIT_CLS,       /* pruned by the class token's attention, with a fused token; shift operators */
     FIXTURE_VIT_MERGE,     /* tokens merged in three blocks */
-    FIXTURE_VIT_WIDE,      /* the first and the last of three blocks wide, no width a multiple of 16, pruned
-                              by the class token's attention of the first */
-    FIXTURE_SWIN_WIDE,     /* the first Swin, a block of each stage wide */
+    FIXTURE_VIT_WIDE,      /* wide but for the attention of the second of three blocks, no width a multiple
+                              of 16, pruned by the class token's attention of the first */
+    FIXTURE_SWIN_WIDE,     /* the first Swin, the attention of a block wide, and another block */
     FIXTURE_KINDS
 } fixture_kind;
 
@@ -84,11 +84,15 @@ static inline iviti_dyadic fixture_dyadic(double factor, int low, int high)
 /* ---- geometries -------------------------------------------------------------------------------
  */
 
-/* Lets a block have wide inputs of proj, fc1 and fc2. */
-static inline void fixture_widen(iviti_geometry *g, uint32_t block, uint32_t stage)
+/* Lets a block have wide inputs of proj, or of fc1 and fc2. */
+static inline void fixture_widen(iviti_geometry *g, uint32_t block, uint32_t stage, bool attention,
+                                 bool mlp)
 {
-    for (int i = IVITI_ACTIVATION_PROJ; i <= IVITI_ACTIVATION_FC2; i++)
-        g->activation_bits[iviti_block_activation(block, stage, (iviti_activation)i)] = IVITI_WIDE_BITS;
+    uint8_t *const bits = g->activation_bits + iviti_block_activation(block, stage, 0);
+    if (attention)
+        bits[IVITI_ACTIVATION_PROJ] = IVITI_WIDE_BITS;
+    if (mlp)
+        bits[IVITI_ACTIVATION_FC1] = bits[IVITI_ACTIVATION_FC2] = IVITI_WIDE_BITS;
 }
 
 static inline iviti_geometry fixture_geometry(fixture_kind kind)
@@ -184,8 +188,9 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
                                  .stages = 1,
                                  .at = { 0 },
                                  .kept = { 11 } };
-        fixture_widen(&g, 0, 0);
-        fixture_widen(&g, 2, 0);
+        fixture_widen(&g, 0, 0, true, true);
+        fixture_widen(&g, 1, 0, false, true);
+        fixture_widen(&g, 2, 0, true, true);
         break;
     case FIXTURE_SWIN_WIDE:
     case FIXTURE_SWIN_TABLE:
@@ -219,8 +224,8 @@ static inline iviti_geometry fixture_geometry(fixture_kind kind)
         } else if (kind == FIXTURE_SWIN_LIS) {
             g.softmax_kind = IVITI_SOFTMAX_LIS;
         } else if (kind == FIXTURE_SWIN_WIDE) {
-            fixture_widen(&g, 1, 0);
-            fixture_widen(&g, 2, 1);
+            fixture_widen(&g, 1, 0, true, false);
+            fixture_widen(&g, 2, 1, true, true);
         }
         break;
     default:
@@ -252,7 +257,10 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     const bool table = iviti_softmax_has_table(g->softmax_kind);
     const double tokens = stage->grid_width * stage->grid_height;
     const double entry = g->narrow_entry ? FIXTURE_S8 : FIXTURE_STREAM;
-    const double wide = iviti_block_wide(g, s->index, s->stage) ? 1 << IVITI_DIGIT_BITS : 1;
+    const bool of_attention = s->owner == IVITI_BLOCK_OUTPUT || s->owner == IVITI_BLOCK_PROJ;
+    const bool any = of_attention ? iviti_wide_attention(g, s->index, s->stage)
+                                  : s->owner == IVITI_BLOCK_FC2 && iviti_wide_mlp(g, s->index, s->stage);
+    const double wide = any ? 1 << IVITI_DIGIT_BITS : 1;
     double in = stage->dim;
     switch (s->owner) {
     case IVITI_STEM:
@@ -305,7 +313,7 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
 /* A norm's factor from the normalised value to 1/256 of the output. */
 static inline double fixture_norm_factor(const iviti_geometry *g, const iviti_tensor_spec *s)
 {
-    const bool wide = s->owner == IVITI_BLOCK_NORM2 && iviti_block_wide(g, s->index, s->stage);
+    const bool wide = s->owner == IVITI_BLOCK_NORM2 && iviti_wide_mlp(g, s->index, s->stage);
     const double out = s->owner == IVITI_EMBED_NORM ? FIXTURE_STREAM
                        : wide                       ? FIXTURE_S8 * (1 << IVITI_DIGIT_BITS)
                                                     : FIXTURE_S8;
@@ -332,7 +340,7 @@ static inline iviti_dyadic fixture_element(const iviti_geometry *g, const iviti_
         low = 1;
     else if (s->owner == IVITI_MERGING_SIZE)
         low = 27;
-    else if (s->owner == IVITI_BLOCK_OUTPUT && iviti_block_wide(g, s->index, s->stage))
+    else if (s->owner == IVITI_BLOCK_OUTPUT && iviti_wide_attention(g, s->index, s->stage))
         low = 22, high = 38;
     else if (s->owner == IVITI_BLOCK_OUTPUT && g->softmax_kind == IVITI_SOFTMAX_TABLE)
         low = 25, high = 40;

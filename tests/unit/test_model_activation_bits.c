@@ -145,39 +145,6 @@ static void plain_attention(const iviti_model *m, const iviti_block *b, uint32_t
     iviti_attention_ref(&a, q + at, dim, 0, tokens, keys, values, y + at, dim, scratch);
 }
 
-static void plain_block(const iviti_model *m, uint32_t i, int16_t *stream)
-{
-    static uint8_t x[MOST_TOKENS * MOST_WIDTH], q[sizeof x], k[sizeof x], v[sizeof x], y[sizeof x];
-    const iviti_geometry *g = &m->geometry;
-    const iviti_block *b = &m->blocks[i];
-    const size_t dim = g->stage[0].dim, hidden = g->stage[0].hidden;
-    const size_t tokens = iviti_stage_tokens(g, 0);
-
-    iviti_norm_s8_ref(&b->norm1, stream, dim, NULL, tokens, x, dim);
-    clamp_rows(g, i, IVITI_ACTIVATION_QKV, x, tokens * dim);
-    iviti_dense_s8_ref(&b->query, x, dim, tokens, q, dim);
-    iviti_dense_s8_ref(&b->key, x, dim, tokens, k, dim);
-    iviti_dense_s8_ref(&b->value, x, dim, tokens, v, dim);
-    clamp_rows(g, i, IVITI_ACTIVATION_ATTENTION, q, tokens * dim);
-    clamp_rows(g, i, IVITI_ACTIVATION_ATTENTION, k, tokens * dim);
-    clamp_rows(g, i, IVITI_ACTIVATION_ATTENTION, v, tokens * dim);
-    for (uint32_t head = 0; head < g->stage[0].heads; head++)
-        plain_attention(m, b, head, tokens, q, k, v, y);
-    clamp_rows(g, i, IVITI_ACTIVATION_PROJ, y, tokens * dim);
-    iviti_dense_join_ref(&b->proj, &b->join1, y, dim, tokens, stream, dim, NULL);
-
-    iviti_norm_s8_ref(&b->norm2, stream, dim, NULL, tokens, x, dim);
-    clamp_rows(g, i, IVITI_ACTIVATION_FC1, x, tokens * dim);
-    if (g->gelu_kind == IVITI_GELU_TABLE) {
-        iviti_dense_table_ref(&b->fc1, b->gelu_table, x, dim, tokens, y, hidden);
-    } else {
-        iviti_dense_s8_ref(&b->fc1, x, dim, tokens, y, hidden);
-        iviti_shift_gelu_ref(y, hidden, tokens, hidden, b->gelu_one_over_scale, b->gelu_output);
-    }
-    clamp_rows(g, i, IVITI_ACTIVATION_FC2, y, tokens * hidden);
-    iviti_dense_join_ref(&b->fc2, &b->join2, y, hidden, tokens, stream, dim, NULL);
-}
-
 /* ---- the same for wide activations, which are whole numbers here ------------------------------- */
 
 /* acc * f of output o, rounded for each digit of the inputs x by itself. */
@@ -246,22 +213,11 @@ static void plain_wide_attention(const iviti_model *m, const iviti_block *b, uin
     }
 }
 
-static void plain_wide_block(const iviti_model *m, uint32_t i, int16_t *stream)
+static void plain_wide_mlp(const iviti_model *m, const iviti_block *b, int16_t *stream)
 {
-    static uint8_t x[MOST_TOKENS * MOST_WIDTH], q[sizeof x], k[sizeof x], v[sizeof x];
     static int16_t wide[MOST_TOKENS * MOST_WIDTH], hidden[MOST_TOKENS * MOST_WIDTH];
-    const iviti_geometry *g = &m->geometry;
-    const iviti_block *b = &m->blocks[i];
-    const size_t dim = g->stage[0].dim, width = g->stage[0].hidden;
-    const size_t tokens = iviti_stage_tokens(g, 0);
-
-    iviti_norm_s8_ref(&b->norm1, stream, dim, NULL, tokens, x, dim);
-    iviti_dense_s8_ref(&b->query, x, dim, tokens, q, dim);
-    iviti_dense_s8_ref(&b->key, x, dim, tokens, k, dim);
-    iviti_dense_s8_ref(&b->value, x, dim, tokens, v, dim);
-    for (uint32_t head = 0; head < g->stage[0].heads; head++)
-        plain_wide_attention(m, b, head, tokens, q, k, v, wide);
-    plain_join(&b->proj, &b->proj_low, &b->join1, wide, tokens, stream, dim);
+    const size_t dim = b->fc1.in, width = b->fc1.out;
+    const size_t tokens = iviti_stage_tokens(&m->geometry, 0);
 
     iviti_norm_s16_ref(&b->norm2, stream, dim, NULL, tokens, wide, dim);
     for (size_t n = 0; n < tokens * dim; n++)
@@ -275,6 +231,50 @@ static void plain_wide_block(const iviti_model *m, uint32_t i, int16_t *stream)
             hidden[t * width + o] = (int16_t)(16 * (entry % 256 - 128) + entry / 256);
         }
     plain_join(&b->fc2, &b->fc2_low, &b->join2, hidden, tokens, stream, dim);
+}
+
+static void plain_block(const iviti_model *m, uint32_t i, int16_t *stream)
+{
+    static uint8_t x[MOST_TOKENS * MOST_WIDTH], q[sizeof x], k[sizeof x], v[sizeof x], y[sizeof x];
+    static int16_t wide[MOST_TOKENS * MOST_WIDTH];
+    const iviti_geometry *g = &m->geometry;
+    const iviti_block *b = &m->blocks[i];
+    const size_t dim = g->stage[0].dim, hidden = g->stage[0].hidden;
+    const size_t tokens = iviti_stage_tokens(g, 0);
+
+    iviti_norm_s8_ref(&b->norm1, stream, dim, NULL, tokens, x, dim);
+    clamp_rows(g, i, IVITI_ACTIVATION_QKV, x, tokens * dim);
+    iviti_dense_s8_ref(&b->query, x, dim, tokens, q, dim);
+    iviti_dense_s8_ref(&b->key, x, dim, tokens, k, dim);
+    iviti_dense_s8_ref(&b->value, x, dim, tokens, v, dim);
+    clamp_rows(g, i, IVITI_ACTIVATION_ATTENTION, q, tokens * dim);
+    clamp_rows(g, i, IVITI_ACTIVATION_ATTENTION, k, tokens * dim);
+    clamp_rows(g, i, IVITI_ACTIVATION_ATTENTION, v, tokens * dim);
+    for (uint32_t head = 0; head < g->stage[0].heads; head++)
+        if (b->wide_attention)
+            plain_wide_attention(m, b, head, tokens, q, k, v, wide);
+        else
+            plain_attention(m, b, head, tokens, q, k, v, y);
+    clamp_rows(g, i, IVITI_ACTIVATION_PROJ, y, tokens * dim);
+    if (b->wide_attention)
+        plain_join(&b->proj, &b->proj_low, &b->join1, wide, tokens, stream, dim);
+    else
+        iviti_dense_join_ref(&b->proj, &b->join1, y, dim, tokens, stream, dim, NULL);
+
+    if (b->wide_mlp) {
+        plain_wide_mlp(m, b, stream);
+        return;
+    }
+    iviti_norm_s8_ref(&b->norm2, stream, dim, NULL, tokens, x, dim);
+    clamp_rows(g, i, IVITI_ACTIVATION_FC1, x, tokens * dim);
+    if (g->gelu_kind == IVITI_GELU_TABLE) {
+        iviti_dense_table_ref(&b->fc1, b->gelu_table, x, dim, tokens, y, hidden);
+    } else {
+        iviti_dense_s8_ref(&b->fc1, x, dim, tokens, y, hidden);
+        iviti_shift_gelu_ref(y, hidden, tokens, hidden, b->gelu_one_over_scale, b->gelu_output);
+    }
+    clamp_rows(g, i, IVITI_ACTIVATION_FC2, y, tokens * hidden);
+    iviti_dense_join_ref(&b->fc2, &b->join2, y, hidden, tokens, stream, dim, NULL);
 }
 
 static void plain_forward(const iviti_model *m, const uint8_t *pixels, int32_t *logits)
@@ -296,10 +296,7 @@ static void plain_forward(const iviti_model *m, const uint8_t *pixels, int32_t *
     iviti_dense_join_ref(&m->embed, &m->embed_join, patches, inputs, tokens - prefix,
                          stream + prefix * dim, dim, NULL);
     for (uint32_t i = 0; i < g->depth; i++)
-        if (m->blocks[i].wide)
-            plain_wide_block(m, i, stream);
-        else
-            plain_block(m, i, stream);
+        plain_block(m, i, stream);
     iviti_norm_s8_ref(&m->norm, stream, dim, NULL, prefix, features, dim);
     iviti_dense_s32_ref(&m->head, features, g->features, 1, logits, g->classes);
 }
@@ -325,15 +322,14 @@ static void test_definition(void **state)
         }
 }
 
-/* Every block by itself, and all of them. */
+/* Attention and MLP of every block by themselves, and all of them. */
 static void test_wide_definition(void **state)
 {
     (void)state;
-    for (uint32_t which = 0; which < 3; which++) {
+    for (unsigned which = 1; which < 16; which++) {
         iviti_geometry g = unscaled(edit_geometry(FIXTURE_VIT_TABLE));
         for (uint32_t block = 0; block < g.depth; block++)
-            if (which == 2 || which == block)
-                fixture_widen(&g, block, 0);
+            fixture_widen(&g, block, 0, which >> 2 * block & 1, which >> (2 * block + 1) & 1);
         iviti_model *m = load(&g, 3);
         uint8_t *pixels = random_pixels(&g);
         int32_t *logits = run(m, pixels, IVITI_ISA_REF, 1, 1);
@@ -458,13 +454,16 @@ static void test_wide_damage(void **state)
     iviti_geometry g = edit_geometry(FIXTURE_VIT_TABLE);
     for (uint32_t i = 0; i < iviti_activations(&g); i++)
         g.activation_bits[i] = 8;
-    fixture_widen(&g, 1, 0);
+    fixture_widen(&g, 1, 0, true, true);
     model_fixture f = fixture_build(&g, 2);
     edit_expect(&f, IVITI_OK, "");
     uint8_t *const bits = f.image + edit_value(&f, "iviti.activations.bits");
-    for (uint32_t i = 7; i < 10; i++) {
+    iviti_put_u32(bits + 4 * 7, 8); /* proj is free, but its tensors are other ones then */
+    edit_expect(&f, IVITI_ERROR_CORRUPT, "block.1.attention.table has type");
+    iviti_put_u32(bits + 4 * 7, 12);
+    for (uint32_t i = 8; i < 10; i++) {
         iviti_put_u32(bits + 4 * i, 8);
-        edit_expect(&f, IVITI_ERROR_UNSUPPORTED, "fc2 of block 1 must all be 12 or none");
+        edit_expect(&f, IVITI_ERROR_UNSUPPORTED, "fc2 of block 1 must both be 12 or none");
         iviti_put_u32(bits + 4 * i, 12);
     }
     static const uint32_t others[] = { 0, 1, 5, 6 };
@@ -504,13 +503,15 @@ static void test_wide_damage(void **state)
     edit_expect(&f, IVITI_OK, "");
     fixture_free(&f);
 
-    iviti_geometry shifts = edit_geometry(FIXTURE_VIT_SHIFT);
     const model_metadata metadata = { .name = "wide" };
-    model_writer *w = NULL;
-    report r = { "" };
-    fixture_widen(&shifts, 0, 0);
-    assert_false(model_writer_open(&shifts, &metadata, &w, &r));
-    assert_non_null(strstr(r.text, "which needs 'table' for softmax and GELU"));
+    for (int mlp = 0; mlp < 2; mlp++) {
+        iviti_geometry shifts = edit_geometry(FIXTURE_VIT_SHIFT);
+        model_writer *w = NULL;
+        report r = { "" };
+        fixture_widen(&shifts, 0, 0, !mlp, mlp);
+        assert_false(model_writer_open(&shifts, &metadata, &w, &r));
+        assert_non_null(strstr(r.text, mlp ? "needs the GELU 'table'" : "needs the softmax 'table-u8'"));
+    }
 }
 
 /* The array must name every activation, and no more. */

@@ -146,10 +146,10 @@ static void expect_digits(const opened *o, const iviti_dense *high, const iviti_
 }
 
 /* proj, fc1 or fc2. */
-static void expect_layer(const opened *o, const iviti_block *b, const iviti_dense *d,
-                         const iviti_dense *low, const char *layer, uint32_t out, uint32_t in)
+static void expect_layer(const opened *o, bool wide, const iviti_dense *d, const iviti_dense *low,
+                         const char *layer, uint32_t out, uint32_t in)
 {
-    if (b->wide)
+    if (wide)
         expect_digits(o, d, low, layer, out, in);
     else
         expect_dense(o, d, layer, 0, out, out, in, 128);
@@ -261,7 +261,7 @@ static void expect_attention(const opened *o, const iviti_block *b, const char *
     snprintf(layer, sizeof layer, "%s.attention.output", block);
     expect_factors(o, b->output, layer, s->heads);
     snprintf(layer, sizeof layer, "%s.attention.table", block);
-    if (b->wide) {
+    if (b->wide_attention) {
         for (size_t i = 0; i < 256; i++)
             assert_int_equal(b->wide_exp[i], element(o, layer, "", i));
         assert_null(b->exp_table);
@@ -311,14 +311,14 @@ static void expect_block(const opened *o, uint32_t index, const iviti_stage *s)
     expect_dense(o, &b->value, layer, 2 * s->dim, 3 * s->dim, s->dim, s->dim, 128);
     expect_attention(o, b, block, s);
     snprintf(layer, sizeof layer, "%s.proj", block);
-    expect_layer(o, b, &b->proj, &b->proj_low, layer, s->dim, s->dim);
+    expect_layer(o, b->wide_attention, &b->proj, &b->proj_low, layer, s->dim, s->dim);
     snprintf(layer, sizeof layer, "%s.join1", block);
     expect_join(o, &b->join1, layer);
     snprintf(layer, sizeof layer, "%s.norm2", block);
     expect_norm(o, &b->norm2, layer, s->dim);
     snprintf(layer, sizeof layer, "%s.fc1", block);
-    expect_layer(o, b, &b->fc1, &b->fc1_low, layer, s->hidden, s->dim);
-    if (b->wide) {
+    expect_layer(o, b->wide_mlp, &b->fc1, &b->fc1_low, layer, s->hidden, s->dim);
+    if (b->wide_mlp) {
         snprintf(layer, sizeof layer, "%s.gelu.table", block);
         expect_wide_gelu(o, b, layer, s->hidden);
     } else if (o->g.gelu_kind == IVITI_GELU_TABLE) {
@@ -339,7 +339,7 @@ static void expect_block(const opened *o, uint32_t index, const iviti_stage *s)
         expect_i_gelu(b, element(o, layer, "", 0), element(o, layer, "", 1), s->hidden);
     }
     snprintf(layer, sizeof layer, "%s.fc2", block);
-    expect_layer(o, b, &b->fc2, &b->fc2_low, layer, s->dim, s->hidden);
+    expect_layer(o, b->wide_mlp, &b->fc2, &b->fc2_low, layer, s->dim, s->hidden);
     snprintf(layer, sizeof layer, "%s.join2", block);
     expect_join(o, &b->join2, layer);
 }
@@ -528,9 +528,11 @@ static size_t wide_bytes(const iviti_geometry *g)
     for (uint32_t i = 0; i < g->stages; i++)
         for (uint32_t j = 0; j < g->stage[i].depth; j++, block++) {
             const iviti_stage *s = &g->stage[i];
-            if (iviti_block_wide(g, block, i))
-                bytes += 4 * lines(4 * ((s->dim + 15) / 16 * 16)) +
-                         2 * lines(4 * ((s->hidden + 15) / 16 * 16)) + 256 +
+            if (iviti_wide_attention(g, block, i))
+                bytes += 2 * lines(4 * ((s->dim + 15) / 16 * 16)) + 256;
+            if (iviti_wide_mlp(g, block, i))
+                bytes += 2 * lines(4 * ((s->dim + 15) / 16 * 16)) +
+                         2 * lines(4 * ((s->hidden + 15) / 16 * 16)) +
                          (s->hidden + 63) / 64 * (2 * 4096 - 256);
         }
     return bytes;

@@ -637,11 +637,12 @@ void quantize_activation_bits(const quantize_options *options, iviti_geometry *g
     for (uint32_t i = 0; i < iviti_activations(g); i++)
         g->activation_bits[i] = (uint8_t)(wide ? 8 : options->activation_bits);
     for (uint32_t stage = 0; stage < g->stages && wide; stage++)
-        for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++)
-            for (int which = IVITI_ACTIVATION_PROJ;
-                 which <= IVITI_ACTIVATION_FC2 && block < options->wide_blocks; which++)
-                g->activation_bits[iviti_block_activation(block, stage, (iviti_activation)which)] =
-                    IVITI_WIDE_BITS;
+        for (uint32_t j = 0; j < g->stage[stage].depth; j++, block++) {
+            uint8_t *const bits = g->activation_bits + iviti_block_activation(block, stage, 0);
+            const bool mlp = block < options->wide_mlps;
+            bits[IVITI_ACTIVATION_PROJ] = IVITI_WIDE_BITS;
+            bits[IVITI_ACTIVATION_FC1] = bits[IVITI_ACTIVATION_FC2] = mlp ? IVITI_WIDE_BITS : 8;
+        }
 }
 
 static void set_operators(integer_network *n, operators o)
