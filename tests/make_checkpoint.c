@@ -203,13 +203,16 @@ static const option_spec OPTIONS[] = {
       .kind = OPTION_TEXT,
       FIELD(from),
       .value = "FILE",
-      .help = "A checkpoint of the same naming and shape: the tensors that it has are taken over." },
+      .help =
+          "A checkpoint of the same naming and shape: the tensors that it has are taken over." },
     { .name = "fit",
       .kind = OPTION_TEXT,
       FIELD(fit),
       .value = "DIR",
-      .help = "With --predictors and --from: let the predictors rate patches by what the class token attends "
-              "to later on, fitted on at most 64 pictures of a folder, instead of random weights." },
+      .help =
+          "With --predictors and --from: let the predictors rate patches by what the class token "
+          "attends "
+          "to later on, fitted on at most 64 pictures of a folder, instead of random weights." },
     { .name = "seed",
       .kind = OPTION_NUMBER,
       FIELD(seed),
@@ -524,9 +527,13 @@ static bool write_checkpoint(const settings *s, report *r)
         return false;
     }
     for (uint32_t k = 0; k < fit.stages && !s->common.quiet; k++)
-        printf("stage %" PRIu32 ": ratings and attention correlate by %.2f\n", k, fit.correlation[k]);
-    writer w = { .file = fopen(s->output, "wb"), .state = s->seed, .from = from,
-                 .fit = s->fit ? &fit : NULL, .seed = s->seed };
+        printf("stage %" PRIu32 ": ratings and attention correlate by %.2f\n", k,
+               fit.correlation[k]);
+    writer w = { .file = fopen(s->output, "wb"),
+                 .state = s->seed,
+                 .from = from,
+                 .fit = s->fit ? &fit : NULL,
+                 .seed = s->seed };
     if (!w.file) {
         predictor_fit_free(&fit);
         checkpoint_close(from);

@@ -18,17 +18,18 @@
 #define EPSILON      1e-5 /* of the predictors' LayerNorm */
 #define OTHER_WEIGHT 0.3  /* deviation of what random weights give, where the rating's is 1 */
 #define OTHER_BIAS   0.05
-#define MOST_PAIRED  64   /* channels that carry the rating, half of them its negative */
+#define MOST_PAIRED  64 /* channels that carry the rating, half of them its negative */
 
-/* ---- what the network does with the pictures --------------------------------------------------- */
+/* ---- what the network does with the pictures ---------------------------------------------------
+ */
 
 typedef struct observed {
     const network *n;
     size_t pictures, tokens, patches, dim;
-    float *stream;    /* (pictures * tokens, dim) */
-    float *qkv;       /* (pictures * tokens, 3 dim) */
+    float *stream;     /* (pictures * tokens, dim) */
+    float *qkv;        /* (pictures * tokens, 3 dim) */
     double *attention; /* (pictures, patches) of the class token, heads and blocks summed */
-    float *normed;    /* (stages, pictures * patches, dim) before each stage, without gain and bias */
+    float *normed; /* (stages, pictures * patches, dim) before each stage, without gain and bias */
 } observed;
 
 static void normalise(const float *x, size_t dim, float *y)
@@ -51,9 +52,10 @@ static void note_stream(const observed *o, uint32_t stage)
                       o->normed + ((stage * o->pictures + i) * o->patches + t) * o->dim);
 }
 
-/* Adds the class token's probabilities of one picture and head. q, k: those of the head, of token 0. */
-static void add_attention(const observed *o, const float *q, const float *k, size_t width, double *score,
-                          double *sum)
+/* Adds the class token's probabilities of one picture and head. q, k: those of the head, of token
+ * 0. */
+static void add_attention(const observed *o, const float *q, const float *k, size_t width,
+                          double *score, double *sum)
 {
     double most = -INFINITY, total = 0;
     for (size_t t = 0; t < o->tokens; t++) {
@@ -101,7 +103,8 @@ static bool observe(observed *o, const uint8_t *pixels, uint32_t stages, report 
     return done;
 }
 
-/* ---- regression --------------------------------------------------------------------------------- */
+/* ---- regression ---------------------------------------------------------------------------------
+ */
 
 /* Logarithms, less their mean of each picture: a predictor compares patches of one picture. */
 static void make_targets(const observed *o, double *target)
@@ -142,9 +145,10 @@ static bool regress(float *x, const double *target, size_t rows, size_t dim, dou
         square[c * dim + c] += RIDGE * (double)rows;
     done = done && cholesky(square, dim);
     if (done) {
-        cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, (int)dim, square, (int)dim, map,
-                    1);
-        cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, (int)dim, square, (int)dim, map, 1);
+        cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, (int)dim, square,
+                    (int)dim, map, 1);
+        cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, (int)dim, square, (int)dim,
+                    map, 1);
     }
     double power = 0, along = 0, aimed = 0;
     for (size_t r = 0; r < rows && done; r++) {
@@ -165,7 +169,8 @@ static bool regress(float *x, const double *target, size_t rows, size_t dim, dou
     return done;
 }
 
-static bool fit(const network *n, const calibration *seen, uint32_t stages, predictor_fit *out, report *r)
+static bool fit(const network *n, const calibration *seen, uint32_t stages, predictor_fit *out,
+                report *r)
 {
     const size_t dim = n->geometry.stage[0].dim, tokens = network_tokens_of(n, 0);
     const size_t patches = tokens - n->geometry.prefix_tokens, rows = seen->count * patches;
@@ -181,8 +186,9 @@ static bool fit(const network *n, const calibration *seen, uint32_t stages, pred
     double *target = malloc(rows * sizeof *target);
     *out = (predictor_fit){ stages, (uint32_t)dim, malloc(stages * (dim + 1) * sizeof(double)),
                             malloc(stages * sizeof(double)) };
-    bool done = (o.stream && o.qkv && o.attention && o.normed && target && out->map && out->correlation) ||
-                report_fail(r, "fitting predictors: out of memory");
+    bool done =
+        (o.stream && o.qkv && o.attention && o.normed && target && out->map && out->correlation) ||
+        report_fail(r, "fitting predictors: out of memory");
     done = done && observe(&o, seen->pixels, stages, r);
     if (done)
         make_targets(&o, target);
@@ -219,7 +225,8 @@ void predictor_fit_free(predictor_fit *f)
     *f = (predictor_fit){ 0 };
 }
 
-/* ---- tensors ------------------------------------------------------------------------------------ */
+/* ---- tensors ------------------------------------------------------------------------------------
+ */
 
 /* Mean 0, deviation 1, uniform. */
 static double noise(uint64_t *state)
@@ -233,8 +240,8 @@ static double sign_of(size_t row)
     return row % 2 == 0 ? 1 : -1;
 }
 
-/* (out, in): the first `carriers` rows give the rating and its negative in turn, from such pairs among
- * the inputs: GELU(z) - GELU(-z) is z. */
+/* (out, in): the first `carriers` rows give the rating and its negative in turn, from such pairs
+ * among the inputs: GELU(z) - GELU(-z) is z. */
 static void pair_weights(float *weight, size_t out, size_t in, size_t from, size_t carriers)
 {
     for (size_t o = 0; o < out && o < carriers; o++)
@@ -277,11 +284,16 @@ float *predictor_fit_tensor(const predictor_fit *f, const char *name, uint64_t s
     const struct {
         const char *part;
         size_t in, out; /* in 0: a bias */
-    } parts[] = { { "in_conv.0.weight", 1, dim },          { "in_conv.0.bias", 0, dim },
-                  { "in_conv.1.weight", dim, dim },        { "in_conv.1.bias", 0, dim },
-                  { "out_conv.0.weight", dim, dim / 2 },   { "out_conv.0.bias", 0, dim / 2 },
-                  { "out_conv.2.weight", dim / 2, dim / 4 }, { "out_conv.2.bias", 0, dim / 4 },
-                  { "out_conv.4.weight", dim / 4, 2 },     { "out_conv.4.bias", 0, 2 } };
+    } parts[] = { { "in_conv.0.weight", 1, dim },
+                  { "in_conv.0.bias", 0, dim },
+                  { "in_conv.1.weight", dim, dim },
+                  { "in_conv.1.bias", 0, dim },
+                  { "out_conv.0.weight", dim, dim / 2 },
+                  { "out_conv.0.bias", 0, dim / 2 },
+                  { "out_conv.2.weight", dim / 2, dim / 4 },
+                  { "out_conv.2.bias", 0, dim / 4 },
+                  { "out_conv.4.weight", dim / 4, 2 },
+                  { "out_conv.4.bias", 0, 2 } };
     for (uint32_t stage = 0; stage < f->stages; stage++)
         for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
             char own[64];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Predictors for a trained ViT, of which no DynamicViT was published: with the shape and the names of
- * DynamicViT's, they rate patches by what the class token attends to in the later half of the blocks,
- * as far as a linear map of a patch's normalised stream tells that (ridge regression on pictures). Around
- * that map the weights are random, so that every channel is at work.
+ * Predictors for a trained ViT, of which no DynamicViT was published: with the shape and the names
+ * of DynamicViT's, they rate patches by what the class token attends to in the later half of the
+ * blocks, as far as a linear map of a patch's normalised stream tells that (ridge regression on
+ * pictures). Around that map the weights are random, so that every channel is at work.
  */
 #ifndef PREDICTOR_FIT_H
 #define PREDICTOR_FIT_H
@@ -20,8 +20,8 @@ typedef struct predictor_fit {
     double *correlation; /* (stages) of ratings and attention on the pictures */
 } predictor_fit;
 
-/* At most `limit` pictures of the folder; predictors before blocks that divide the network evenly, as
- * iviti-convert takes them to be. Free with predictor_fit_free. */
+/* At most `limit` pictures of the folder; predictors before blocks that divide the network evenly,
+ * as iviti-convert takes them to be. Free with predictor_fit_free. */
 bool predictor_fit_make(const checkpoint *from, const char *pictures, size_t limit, uint32_t stages,
                         predictor_fit *out, report *r);
 void predictor_fit_free(predictor_fit *f);

@@ -6,11 +6,11 @@
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = { "vit-table", "vit-shift", "vit-distilled", "swin-table",
-                                         "swin-shift", "vit-stem", "vit-sulq", "vit-lis",
-                                         "swin-sulq", "swin-i-exp", "swin-lis", "vit-q15",
-                                         "vit-predictor", "vit-cls", "vit-merge",
-                                         "vit-wide", "swin-wide" };
+    static const char *const names[] = {
+        "vit-table",     "vit-shift", "vit-distilled", "swin-table", "swin-shift", "vit-stem",
+        "vit-sulq",      "vit-lis",   "swin-sulq",     "swin-i-exp", "swin-lis",   "vit-q15",
+        "vit-predictor", "vit-cls",   "vit-merge",     "vit-wide",   "swin-wide"
+    };
     _Static_assert(sizeof names / sizeof *names == FIXTURE_KINDS, "a name for each fixture");
     if (argc != 2) {
         fprintf(stderr, "usage: write_models FOLDER\n");

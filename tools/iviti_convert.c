@@ -49,7 +49,7 @@ typedef struct settings {
 } settings;
 
 #define WEIGHT_CHOICES    "8|6|4|3|mixed|codebook16"
-#define ACTS_CHOICES      "8|6|4|3|12"
+#define ACTS_CHOICES       "8|6|4|3|12"
 #define ALLOCATION_CHOICES "sensitivity|prefix|random" /* mixed_allocation */
 #define NONLINEAR_CHOICES "table|shift"
 #define ATTENTION_CHOICES "u8|q15|sulq"
@@ -77,8 +77,9 @@ static const option_spec OPTIONS[] = {
       .kind = OPTION_TEXT,
       .offset = offsetof(settings, calib),
       .value = "DIR",
-      .help = "A folder of JPEG or PNG pictures like those the model will see. They need no labels; "
-              "about a hundred are enough. I-ViT checkpoints bring their own scales and need none." },
+      .help =
+          "A folder of JPEG or PNG pictures like those the model will see. They need no labels; "
+          "about a hundred are enough. I-ViT checkpoints bring their own scales and need none." },
     OPTION_CALIB_COUNT(settings, calib_count),
     { .name = "labels",
       .kind = OPTION_TEXT,
@@ -90,21 +91,24 @@ static const option_spec OPTIONS[] = {
       .offset = offsetof(settings, weights),
       .value = "BITS",
       .choices = WEIGHT_CHOICES,
-      .help = "Bits of a weight of the blocks (default: 8), or mixed: of each layer what serves the "
-              "logits best within --budget-mb, or codebook16: 4 bits that choose one of 16 integers of "
-              "the layer. Stem, patch embedding and classifier keep 8." },
+      .help =
+          "Bits of a weight of the blocks (default: 8), or mixed: of each layer what serves the "
+          "logits best within --budget-mb, or codebook16: 4 bits that choose one of 16 integers of "
+          "the layer. Stem, patch embedding and classifier keep 8." },
     { .name = "budget-mb",
       .kind = OPTION_REAL,
       .offset = offsetof(settings, budget_mb),
       .value = "X",
       .minimum = 0.001,
       .maximum = 2147,
-      .help = "With --weights mixed: the most that the model file may take, in millions of bytes." },
+      .help =
+          "With --weights mixed: the most that the model file may take, in millions of bytes." },
     { .name = "allocation",
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, allocation),
       .choices = ALLOCATION_CHOICES,
-      .help = "With --weights mixed, for comparisons: by what a layer's bits cost at the logits, or the "
+      .help = "With --weights mixed, for comparisons: by what a layer's bits cost at the logits, "
+              "or the "
               "first layers one width more than the rest, or layers drawn with --seed (default: "
               "sensitivity)." },
     { .name = "seed",
@@ -118,17 +122,20 @@ static const option_spec OPTIONS[] = {
       .offset = offsetof(settings, acts),
       .value = "BITS",
       .choices = ACTS_CHOICES,
-      .help = "Bits of an activation within the blocks (default: 8). Pixels, the residual stream, "
-              "probabilities of attention and the classifier's input keep theirs. 12: for the inputs "
-              "of proj, fc1 and fc2, and for attention's numerators: nearer to the float network, at less "
-              "than half of the speed." },
+      .help =
+          "Bits of an activation within the blocks (default: 8). Pixels, the residual stream, "
+          "probabilities of attention and the classifier's input keep theirs. 12: for the inputs "
+          "of proj, fc1 and fc2, and for attention's numerators: nearer to the float network, at "
+          "less "
+          "than half of the speed." },
     { .name = "wide-mlps",
       .kind = OPTION_NUMBER,
       .offset = offsetof(settings, wide_mlps),
       .value = "N",
       .minimum = 0,
       .maximum = IVITI_MAX_BLOCKS,
-      .help = "With --acts 12: fc1 and fc2 have them in the first N blocks only, whose rounding all others "
+      .help = "With --acts 12: fc1 and fc2 have them in the first N blocks only, whose rounding "
+              "all others "
               "carry on, proj in all (default: all)." },
     { .name = "nonlinear",
       .kind = OPTION_CHOICE,
@@ -166,16 +173,19 @@ static const option_spec OPTIONS[] = {
     { .name = "simulate",
       .kind = OPTION_FLAG,
       .offset = offsetof(settings, simulate),
-      .help = "Compare the simulation with the float network, too: the model's integers in every "
-              "product, floating point between them. The difference is the price of integers alone." },
+      .help =
+          "Compare the simulation with the float network, too: the model's integers in every "
+          "product, floating point between them. The difference is the price of integers alone." },
     { .name = "recipe",
       .kind = OPTION_CHOICE,
       .offset = offsetof(settings, recipe),
       .choices = RECIPE_CHOICES,
-      .help = "How constants are chosen: ranges that hold everything that was seen, ranges of least "
-              "squared error, or these with weights that make up for one another's rounding "
-              "(default: compensate for weights of fewer than 8 bits, for activations of others than 8 and for DynamicViT, else "
-              "mse)." },
+      .help =
+          "How constants are chosen: ranges that hold everything that was seen, ranges of least "
+          "squared error, or these with weights that make up for one another's rounding "
+          "(default: compensate for weights of fewer than 8 bits, for activations of others than 8 "
+          "and for DynamicViT, else "
+          "mse)." },
     { .name = "iterations",
       .kind = OPTION_NUMBER,
       .offset = offsetof(settings, iterations),
@@ -525,9 +535,16 @@ static void release(conversion *c)
 int main(int argc, char **argv)
 {
     settings s = {
-        .checkpoint = checkpoint_options_none(), .calib_count = 128, .recipe = RECIPE_UNSET,
-        .seed = 1, .attention = UNSET, .softmax = UNSET, .gelu = UNSET, .layernorm = UNSET,
-        .iterations = RECONSTRUCT_ITERATIONS, .wide_mlps = ALL_BLOCKS,
+        .checkpoint = checkpoint_options_none(),
+        .calib_count = 128,
+        .recipe = RECIPE_UNSET,
+        .seed = 1,
+        .attention = UNSET,
+        .softmax = UNSET,
+        .gelu = UNSET,
+        .layernorm = UNSET,
+        .iterations = RECONSTRUCT_ITERATIONS,
+        .wide_mlps = ALL_BLOCKS,
     };
     const option_group groups[] = {
         { "Conversion", OPTIONS, OPTION_COUNT(OPTIONS), &s },

@@ -267,7 +267,8 @@ static void print_activations(FILE *file, const iviti_geometry *g)
     if (g->codebooks)
         fprintf(file, "  codebooks   a weight of 4 bits is one of 16 integers of its layer\n");
     if (most == IVITI_WIDE_BITS)
-        fprintf(file, "  activations %d bits before proj in %u of %u blocks, before fc1 and fc2 in %u\n",
+        fprintf(file,
+                "  activations %d bits before proj in %u of %u blocks, before fc1 and fc2 in %u\n",
                 IVITI_WIDE_BITS, attention, g->depth, mlp);
     if (least == 8 || most == IVITI_WIDE_BITS)
         return;

@@ -120,7 +120,8 @@ static void join_digits(const iviti_session *s, const iviti_dense *w, const ivit
 {
     s->kernels.dense_join(w, join, x->high, x->stride, rows, out->stream, out->stride, out->map);
     if (x->low)
-        s->kernels.dense_join(w_low, join, x->low, x->stride, rows, out->stream, out->stride, out->map);
+        s->kernels.dense_join(w_low, join, x->low, x->stride, rows, out->stream, out->stride,
+                              out->map);
 }
 
 void iviti_block_project(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
@@ -224,7 +225,8 @@ void iviti_block_attend(iviti_session *s, const iviti_block *b, const iviti_toke
         attend_head(s, b, t, rows, head, thread);
     iviti_clip_rows(s, bits_of(s, b, t->stage, IVITI_ACTIVATION_PROJ), s->buffers.attended + at,
                     out.stride, rows.count, b->proj.in);
-    const digits x = { s->buffers.attended + at, b->wide_attention ? s->buffers.low + at : NULL, out.stride };
+    const digits x = { s->buffers.attended + at, b->wide_attention ? s->buffers.low + at : NULL,
+                       out.stride };
     join_digits(s, &b->proj, &b->proj_low, &b->join1, &x, rows.count, &out);
 }
 
@@ -264,7 +266,8 @@ typedef struct mlp_rows {
     size_t middle_stride;
 } mlp_rows;
 
-static mlp_rows mlp_rows_from(const iviti_session *s, const iviti_block *b, uint32_t stage, size_t first)
+static mlp_rows mlp_rows_from(const iviti_session *s, const iviti_block *b, uint32_t stage,
+                              size_t first)
 {
     const iviti_stage *g = &s->model->geometry.stage[stage];
     const size_t stride = iviti_row_stride(g->dim), hidden_stride = iviti_row_stride(g->hidden);
@@ -280,15 +283,16 @@ static mlp_rows mlp_rows_from(const iviti_session *s, const iviti_block *b, uint
 }
 
 /* normed = norm2 of rows of the stream */
-static void normalise(const iviti_session *s, const iviti_block *b, uint32_t stage, const source *in,
-                      size_t rows, const mlp_rows *m)
+static void normalise(const iviti_session *s, const iviti_block *b, uint32_t stage,
+                      const source *in, size_t rows, const mlp_rows *m)
 {
     const digits *y = &m->normed;
 
     if (b->wide_mlp) {
         s->kernels.norm_s16(&b->norm2, in->stream, in->stride, in->map, rows, m->middle,
                             m->middle_stride);
-        iviti_split_digits(m->middle, m->middle_stride, rows, b->fc1.in, y->high, y->low, y->stride);
+        iviti_split_digits(m->middle, m->middle_stride, rows, b->fc1.in, y->high, y->low,
+                           y->stride);
     } else {
         s->kernels.norm_s8(&b->norm2, in->stream, in->stride, in->map, rows, y->high, y->stride);
         iviti_clip_rows(s, bits_of(s, b, stage, IVITI_ACTIVATION_FC1), y->high, y->stride, rows,
@@ -327,14 +331,13 @@ static void shift_gelu(const iviti_session *s, const iviti_block *b, uint32_t st
 {
     if (b->gelu_table || b->wide_mlp)
         return;
-    s->kernels.shift_gelu(m->hidden.high, m->hidden.stride, rows, b->fc1.out, b->gelu_one_over_scale,
-                          b->gelu_output);
+    s->kernels.shift_gelu(m->hidden.high, m->hidden.stride, rows, b->fc1.out,
+                          b->gelu_one_over_scale, b->gelu_output);
     iviti_clip_rows(s, bits_of(s, b, stage, IVITI_ACTIVATION_FC2), m->hidden.high, m->hidden.stride,
                     rows, b->fc1.out);
 }
 
-void iviti_block_mlp(iviti_session *s, const iviti_block *b, const iviti_tokens *t,
-                     iviti_rows rows)
+void iviti_block_mlp(iviti_session *s, const iviti_block *b, const iviti_tokens *t, iviti_rows rows)
 {
     const source stream = stream_rows(s, t, rows.first);
     const mlp_rows m = mlp_rows_from(s, b, t->stage, rows.first);
@@ -349,8 +352,8 @@ void iviti_block_mlp(iviti_session *s, const iviti_block *b, const iviti_tokens 
 
 /* proj or fc2 of the prefix rows into the stream; returns when all threads have done their columns. */
 static void join_columns(iviti_session *s, const iviti_dense *w, const iviti_dense *w_low,
-                         const iviti_join *join, const digits *x, const source *out, iviti_rows prefix,
-                         unsigned thread)
+                         const iviti_join *join, const digits *x, const source *out,
+                         iviti_rows prefix, unsigned thread)
 {
     const iviti_rows columns = iviti_share(s, w->out, w->out, IVITI_PANEL, thread);
 

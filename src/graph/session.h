@@ -64,9 +64,9 @@ typedef struct iviti_buffers {
     uint8_t *hidden;      /* (tokens, hidden): what enters fc2 */
 
     /* Where blocks are wide: low digits, the high ones being in the rows above. */
-    uint8_t *low;         /* (tokens, dim) of attended, then of norm2 */
-    uint8_t *hidden_low;  /* (tokens, hidden) */
-    int16_t *middle;      /* (tokens, wider of both) norm2 and fc1 before they are split */
+    uint8_t *low;        /* (tokens, dim) of attended, then of norm2 */
+    uint8_t *hidden_low; /* (tokens, hidden) */
+    int16_t *middle;     /* (tokens, wider of both) norm2 and fc1 before they are split */
 
     uint8_t *features;    /* (batch, features) what enters the head */
     int8_t *features_s8;  /* the same for the caller */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The steps of attention that only SULQ, Log-Int-Softmax and wide activations have, the same for all
- * engines and in plain C that compilers vectorise. Scores and products are the engines'.
+ * The steps of attention that only SULQ, Log-Int-Softmax and wide activations have, the same for
+ * all engines and in plain C that compilers vectorise. Scores and products are the engines'.
  */
 #include "kernels/engine.h"
 #include "kernels/ref/comparison.h"
@@ -83,10 +83,11 @@ void iviti_softmax_lis(const iviti_call *c, size_t rows, size_t query,
     }
 }
 
-/* ---- wide attention ---------------------------------------------------------------------------- */
+/* ---- wide attention ----------------------------------------------------------------------------
+ */
 
-/* Tokens that a query does not see get 0 whatever the table says: here the last index, whose numerator
- * is 0. */
+/* Tokens that a query does not see get 0 whatever the table says: here the last index, whose
+ * numerator is 0. */
 void iviti_index_table(uint8_t table[256])
 {
     for (size_t i = 0; i < 256; i++)

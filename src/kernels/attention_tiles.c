@@ -72,8 +72,8 @@ static void make_outputs(const iviti_engine *e, const iviti_call *c, const int8_
         for (size_t r = 0; r < rows; r++) {
             const size_t at = r * y_stride + column;
             if (y_low)
-                iviti_finish_wide(low + r * TILE_COLUMNS, high + r * TILE_COLUMNS, output[r], y + at,
-                                  y_low + at, columns);
+                iviti_finish_wide(low + r * TILE_COLUMNS, high + r * TILE_COLUMNS, output[r],
+                                  y + at, y_low + at, columns);
             else
                 e->finish_output(low + r * TILE_COLUMNS, halves ? high + r * TILE_COLUMNS : NULL,
                                  output[r], y + at, columns);

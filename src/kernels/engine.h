@@ -117,9 +117,9 @@ void iviti_make_sulq_codes(const iviti_call *c, size_t rows, iviti_dyadic output
 void iviti_lessen_sulq(const iviti_sulq *s, const int32_t *all, size_t rows, size_t columns,
                        int32_t *sums);
 
-/* Wide attention, for all engines: the table softmax has been given iviti_index_table(), so that it left
- * the indices of all tokens; these become numerators, low bytes and high ones, and outputs have two
- * digits: y[n], y_low[n] = those of clamp12((low[n] + 256 * high[n]) * output). */
+/* Wide attention, for all engines: the table softmax has been given iviti_index_table(), so that it
+ * left the indices of all tokens; these become numerators, low bytes and high ones, and outputs
+ * have two digits: y[n], y_low[n] = those of clamp12((low[n] + 256 * high[n]) * output). */
 void iviti_index_table(uint8_t table[256]);
 void iviti_make_wide_numerators(const iviti_call *c, size_t rows, iviti_dyadic output[TILE_ROWS]);
 void iviti_finish_wide(const int32_t *low, const int32_t *high, iviti_dyadic output, uint8_t *y,

@@ -38,9 +38,9 @@
 #define IVITI_GROUP 4  /* consecutive k of one column */
 #define IVITI_GELU_GROUP 64 /* consecutive hidden channels that share a GELU table */
 
-/* A wide activation, v in [-2048, 2047], is two digits, v = 16 * high + low: the high one an s8 like any
- * other, so that it is stored + 128, the low one 0 to 15 as it is. Each lies in rows of its own, and each
- * is the left operand of a product of its own with the same weights. */
+/* A wide activation, v in [-2048, 2047], is two digits, v = 16 * high + low: the high one an s8
+ * like any other, so that it is stored + 128, the low one 0 to 15 as it is. Each lies in rows of
+ * its own, and each is the left operand of a product of its own with the same weights. */
 #define IVITI_WIDE_BITS    12
 #define IVITI_DIGIT_BITS   4
 #define IVITI_WIDE_ENTRIES (1 << IVITI_WIDE_BITS) /* of a table of all wide values */
@@ -113,9 +113,9 @@ typedef struct iviti_attention {
     uint32_t tokens;           /* keys and values in the window */
     iviti_dyadic score;        /* table, SULQ: q.k to table index; else: q.k to s8 logit */
     const uint8_t *exp_table;  /* table, SULQ: (256) u8; NULL where wide_table is set */
-    const uint16_t *wide_table; /* table only, or NULL: (256) numerators of 12 bits, the last one 0; the
-                                   output then is wide */
-    uint8_t *low;              /* with wide_table: where the low digits of y go, rows like those of y */
+    const uint16_t *wide_table; /* table only, or NULL: (256) numerators of 12 bits, the last one 0;
+                                   the output then is wide */
+    uint8_t *low; /* with wide_table: where the low digits of y go, rows like those of y */
     const int32_t *exp_shift;  /* else: (256) exponentials of 0, -1, ..., -255, each in [0, 2^31) */
     const iviti_sulq *sulq;    /* SULQ only */
     iviti_dyadic output;       /* table: before the division by the row's sum; else: as it is */

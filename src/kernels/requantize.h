@@ -47,7 +47,8 @@ static inline int32_t iviti_saturate_s32(int64_t value)
     return (int32_t)iviti_clamp(value, INT32_MIN, INT32_MAX);
 }
 
-/* The digits of a wide activation as they are stored (kernel.h): 16 * (high - 128) + low = value. */
+/* The digits of a wide activation as they are stored (kernel.h): 16 * (high - 128) + low = value.
+ */
 static inline uint8_t iviti_high_digit(int16_t wide)
 {
     return (uint8_t)((wide + (1 << 11)) >> 4);

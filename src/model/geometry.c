@@ -363,11 +363,11 @@ static bool check_wide(verdict *v, const iviti_geometry *g)
         const bool proj_wide = iviti_wide_attention(g, block, stage);
         const bool fc1_wide = iviti_wide_mlp(g, block, stage);
         if (fc1_wide != (g->activation_bits[fc2] == IVITI_WIDE_BITS))
-            return fail(v, IVITI_ERROR_UNSUPPORTED,
-                        "iviti.activations.bits[%u] and [%u] are %u and %u: the inputs of fc1 and fc2 of "
-                        "block %u must both be %d or none",
-                        fc1, fc2, g->activation_bits[fc1], g->activation_bits[fc2], block,
-                        IVITI_WIDE_BITS);
+            return fail(
+                v, IVITI_ERROR_UNSUPPORTED,
+                "iviti.activations.bits[%u] and [%u] are %u and %u: the inputs of fc1 and fc2 of "
+                "block %u must both be %d or none",
+                fc1, fc2, g->activation_bits[fc1], g->activation_bits[fc2], block, IVITI_WIDE_BITS);
         wide -= proj_wide + 2u * fc1_wide;
         attention |= proj_wide;
         mlp |= fc1_wide;
@@ -378,12 +378,14 @@ static bool check_wide(verdict *v, const iviti_geometry *g)
                     IVITI_WIDE_BITS);
     if (attention && g->softmax_kind != IVITI_SOFTMAX_TABLE)
         return fail(v, IVITI_ERROR_UNSUPPORTED,
-                    "iviti.activations.bits has %d for an input of proj, which needs the softmax 'table-u8'",
+                    "iviti.activations.bits has %d for an input of proj, which needs the softmax "
+                    "'table-u8'",
                     IVITI_WIDE_BITS);
     if (mlp && g->gelu_kind != IVITI_GELU_TABLE)
-        return fail(v, IVITI_ERROR_UNSUPPORTED,
-                    "iviti.activations.bits has %d for an input of fc2, which needs the GELU 'table'",
-                    IVITI_WIDE_BITS);
+        return fail(
+            v, IVITI_ERROR_UNSUPPORTED,
+            "iviti.activations.bits has %d for an input of fc2, which needs the GELU 'table'",
+            IVITI_WIDE_BITS);
     return true;
 }
 

@@ -133,8 +133,8 @@ typedef struct iviti_geometry {
                                                merges, in the order of the file; 0 is 8, too */
     bool codebooks; /* 4-bit weights are indices into the layer's codebook */
     int8_t codebook[IVITI_MAX_WEIGHTS][IVITI_CODEBOOK]; /* -127..127, not falling; 0 without 4 bits */
-    uint8_t activation_bits[IVITI_MAX_ACTIVATIONS]; /* 2 to 8, or 12, for each activation of the
-                                                       blocks and input of a merge; 0 is 8, too */
+    uint8_t activation_bits[IVITI_MAX_ACTIVATIONS];     /* 2 to 8, or 12, for each activation of the
+                                                           blocks and input of a merge; 0 is 8, too */
     uint32_t logits_multiplier; /* in [2^30, 2^31) */
     uint32_t logits_shift;      /* in [1, 62] */
 } iviti_geometry;
@@ -208,18 +208,18 @@ static inline bool iviti_activation_known(uint32_t bits)
     return (bits >= 2 && bits <= 8) || bits == IVITI_WIDE_BITS;
 }
 
-/* Whether a block has wide activations (kernels/kernel.h): the input of proj; those of fc1 and fc2, which
- * are wide together. */
+/* Whether a block has wide activations (kernels/kernel.h): the input of proj; those of fc1 and fc2,
+ * which are wide together. */
 static inline bool iviti_wide_attention(const iviti_geometry *g, uint32_t block, uint32_t stage)
 {
-    return iviti_activation_bits(
-               g, iviti_block_activation(block, stage, IVITI_ACTIVATION_PROJ)) == IVITI_WIDE_BITS;
+    return iviti_activation_bits(g, iviti_block_activation(block, stage, IVITI_ACTIVATION_PROJ)) ==
+           IVITI_WIDE_BITS;
 }
 
 static inline bool iviti_wide_mlp(const iviti_geometry *g, uint32_t block, uint32_t stage)
 {
-    return iviti_activation_bits(
-               g, iviti_block_activation(block, stage, IVITI_ACTIVATION_FC1)) == IVITI_WIDE_BITS;
+    return iviti_activation_bits(g, iviti_block_activation(block, stage, IVITI_ACTIVATION_FC1)) ==
+           IVITI_WIDE_BITS;
 }
 
 /* Channels of what the patch embedding reads, and values in its window. */

@@ -316,8 +316,8 @@ static iviti_status store_activation_bits(collector *c, const iviti_gguf_pair *p
         const uint32_t bits = iviti_get_u32(pair->data + 4 * i);
         if (!iviti_activation_known(bits))
             return FAIL(c, IVITI_ERROR_UNSUPPORTED,
-                        "iviti.activations.bits[%zu] is %" PRIu32 "; it must be 2 to 8, or %d", i, bits,
-                        IVITI_WIDE_BITS);
+                        "iviti.activations.bits[%zu] is %" PRIu32 "; it must be 2 to 8, or %d", i,
+                        bits, IVITI_WIDE_BITS);
         c->result->geometry.activation_bits[i] = (uint8_t)bits;
     }
     return IVITI_OK;

@@ -27,8 +27,9 @@ typedef struct iviti_block {
     iviti_join join1;
     iviti_norm norm2;
     iviti_dense fc1, fc1_low;
-    const uint8_t *gelu_table;     /* (ceil(hidden/64), 256) offset binary; NULL: ShiftGELU, or wide */
-    const uint16_t *wide_gelu;     /* wide, instead: (ceil(hidden/64), 4096) as iviti_split_table reads it */
+    const uint8_t *gelu_table; /* (ceil(hidden/64), 256) offset binary; NULL: ShiftGELU, or wide */
+    const uint16_t
+        *wide_gelu; /* wide, instead: (ceil(hidden/64), 4096) as iviti_split_table reads it */
     int32_t gelu_one_over_scale;   /* ShiftGELU */
     iviti_dyadic gelu_output;      /* ShiftGELU, i-GELU */
     iviti_dense fc2, fc2_low;

@@ -258,8 +258,8 @@ static iviti_status load_panel(iviti_tensor_loader *l, const iviti_tensor_spec *
     return IVITI_OK;
 }
 
-/* Bias and shift of the low digits of a wide layer, whose weights and multipliers are those of the high
- * ones. */
+/* Bias and shift of the low digits of a wide layer, whose weights and multipliers are those of the
+ * high ones. */
 static void take_low_part(iviti_tensor_loader *l)
 {
     const size_t padded = round_up(l->part[0].out, IVITI_PANEL);
@@ -332,7 +332,8 @@ static bool accumulator_fits(const iviti_dense_part *p, uint32_t row, uint32_t i
 }
 
 /* The low digits' share of a wide layer's bias or shift; returns that of the high ones. */
-static int32_t split_value(const iviti_tensor_loader *l, iviti_field field, uint32_t row, int32_t value)
+static int32_t split_value(const iviti_tensor_loader *l, iviti_field field, uint32_t row,
+                           int32_t value)
 {
     if (field == IVITI_FIELD_SHIFT) {
         l->part[1].shift[row] = value;
@@ -363,7 +364,8 @@ static iviti_status load_dense_values(iviti_tensor_loader *l, const iviti_tensor
             } else if (spec->field == IVITI_FIELD_SHIFT) {
                 p->shift[row] = l->wide ? split_value(l, spec->field, row, values[i]) : values[i];
             } else {
-                const int32_t own = l->wide ? split_value(l, spec->field, row, values[i]) : values[i];
+                const int32_t own =
+                    l->wide ? split_value(l, spec->field, row, values[i]) : values[i];
                 const int64_t bias = own - (raw ? 0 : INT64_C(128) * p->bias[row]);
                 if (!accumulator_fits(p, row, l->in, bias, added_bias(l, spec, row)))
                     return iviti_log_fail(l->reader->log, IVITI_ERROR_RANGE,

@@ -180,7 +180,8 @@ static iviti_dyadic score_factor(chance *c, uint32_t head_dim, bool table)
     return f;
 }
 
-#define WIDE IVITI_SOFTMAX_KERNELS /* beside the kinds: the table softmax between wide activations */
+#define WIDE                                                                                       \
+    IVITI_SOFTMAX_KERNELS /* beside the kinds: the table softmax between wide activations */
 #define KINDS (WIDE + 1)
 
 static void run_shape(test *t, const shape *s, int which)
@@ -230,8 +231,8 @@ static void run_shape(test *t, const shape *s, int which)
     char text[160];
     snprintf(text, sizeof text,
              "%s%s tokens %u head_dim %u first %u rows %u bias %d region %d score %d/2^%d",
-             wide ? "wide " : "", iviti_softmax_name(kind), s->tokens, s->head_dim, s->first, s->rows, a->bias != NULL, a->region != NULL,
-             a->score.multiplier, a->score.shift);
+             wide ? "wide " : "", iviti_softmax_name(kind), s->tokens, s->head_dim, s->first,
+             s->rows, a->bias != NULL, a->region != NULL, a->score.multiplier, a->score.shift);
     h.plane = bytes;
     const twins o = twins_take(t, wide ? 2 * bytes : bytes, 1);
     run_case(t, text, 2.0 * s->rows * s->tokens * s->head_dim, &o, call_attention, &h);

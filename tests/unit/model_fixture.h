@@ -36,11 +36,12 @@ typedef enum fixture_kind {
     FIXTURE_SWIN_LIS,      /* the first Swin with Log-Int-Softmax */
     FIXTURE_VIT_Q15,       /* tables of 16 bits */
     FIXTURE_VIT_PREDICTOR, /* predictors before three blocks, one of them the last */
-    FIXTURE_VIT_CLS,       /* pruned by the class token's attention, with a fused token; shift operators */
-    FIXTURE_VIT_MERGE,     /* tokens merged in three blocks */
-    FIXTURE_VIT_WIDE,      /* wide but for the attention of the second of three blocks, no width a multiple
-                              of 16, pruned by the class token's attention of the first */
-    FIXTURE_SWIN_WIDE,     /* the first Swin, the attention of a block wide, and another block */
+    FIXTURE_VIT_CLS,   /* pruned by the class token's attention, with a fused token; shift operators
+                        */
+    FIXTURE_VIT_MERGE, /* tokens merged in three blocks */
+    FIXTURE_VIT_WIDE,  /* wide but for the attention of the second of three blocks, no width a
+                          multiple  of 16, pruned by the class token's attention of the first */
+    FIXTURE_SWIN_WIDE, /* the first Swin, the attention of a block wide, and another block */
     FIXTURE_KINDS
 } fixture_kind;
 
@@ -258,8 +259,9 @@ static inline double fixture_factor(const iviti_geometry *g, const iviti_tensor_
     const double tokens = stage->grid_width * stage->grid_height;
     const double entry = g->narrow_entry ? FIXTURE_S8 : FIXTURE_STREAM;
     const bool of_attention = s->owner == IVITI_BLOCK_OUTPUT || s->owner == IVITI_BLOCK_PROJ;
-    const bool any = of_attention ? iviti_wide_attention(g, s->index, s->stage)
-                                  : s->owner == IVITI_BLOCK_FC2 && iviti_wide_mlp(g, s->index, s->stage);
+    const bool any = of_attention
+                         ? iviti_wide_attention(g, s->index, s->stage)
+                         : s->owner == IVITI_BLOCK_FC2 && iviti_wide_mlp(g, s->index, s->stage);
     const double wide = any ? 1 << IVITI_DIGIT_BITS : 1;
     double in = stage->dim;
     switch (s->owner) {

@@ -144,7 +144,8 @@ static void wide(void **state)
     for (size_t i = 0; i < 2; i++) {
         json_t *const plain =
             convert(checkpoints[i], "plain.gguf", "--recipe=compensate", "--quiet", "--quiet");
-        json_t *const first = convert(checkpoints[i], "first.gguf", "--acts=12", "--wide-mlps=1", "--quiet");
+        json_t *const first =
+            convert(checkpoints[i], "first.gguf", "--acts=12", "--wide-mlps=1", "--quiet");
         json_t *const all = convert(checkpoints[i], "wide.gguf", "--acts=12", "--quiet", "--quiet");
         assert_true(cli_number(all, "relative_mse") < cli_number(first, "relative_mse"));
         assert_true(cli_number(all, "relative_mse") < cli_number(plain, "relative_mse") / 1.2);
@@ -165,7 +166,8 @@ static void wide(void **state)
                          i % 5 == 2 || (i < 10 && i % 5 > 2) ? 12 : 8);
     json_decref(object);
     cli_free(&result);
-    json_decref(convert("vit.safetensors", "mixed.gguf", "--acts=12", "--weights=mixed", "--budget-mb=0.65"));
+    json_decref(convert("vit.safetensors", "mixed.gguf", "--acts=12", "--weights=mixed",
+                        "--budget-mb=0.65"));
 }
 
 /* The price of integers alone is small beside that of 3 bits. */
@@ -188,14 +190,17 @@ static void options_that_belong_together(void **state)
     CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--weights=mixed"), "--weights mixed",
               "--budget-mb");
     CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--simulate"), "--simulate", "--calib");
-    CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--wide-mlps=2"), "--wide-mlps N", "--acts 12");
-    CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--acts=12", "--calib=d", "--simulate"), "--simulate",
-              "12 bits");
-    CLI_FAILS(1, CLI("iviti-convert", cli_path("vit.safetensors"), "-o", cli_path("y"), "--calib", cli_folder,
-                     "--acts=12", "--nonlinear=shift", "--quiet"),
+    CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--wide-mlps=2"), "--wide-mlps N",
+              "--acts 12");
+    CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--acts=12", "--calib=d", "--simulate"),
+              "--simulate", "12 bits");
+    CLI_FAILS(1,
+              CLI("iviti-convert", cli_path("vit.safetensors"), "-o", cli_path("y"), "--calib",
+                  cli_folder, "--acts=12", "--nonlinear=shift", "--quiet"),
               "12 bits", "need softmax and GELU by tables");
-    CLI_FAILS(1, CLI("iviti-convert", cli_path("vit.safetensors"), "-o", cli_path("y"), "--calib", cli_folder,
-                     "--acts=12", "--recipe=reconstruct", "--quiet"),
+    CLI_FAILS(1,
+              CLI("iviti-convert", cli_path("vit.safetensors"), "-o", cli_path("y"), "--calib",
+                  cli_folder, "--acts=12", "--recipe=reconstruct", "--quiet"),
               "12 bits", "reconstruction");
     assert_int_not_equal(access(cli_path("y"), F_OK), 0);
     CLI_FAILS(2, CLI("iviti-convert", "x", "-o", "y", "--weights=codebook16", "--recipe=reconstruct"),
@@ -207,12 +212,9 @@ static void options_that_belong_together(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vit_mixed),
-        cmocka_unit_test(swin_mixed),
-        cmocka_unit_test(codebooks),
-        cmocka_unit_test(wide),
-        cmocka_unit_test(simulated),
-        cmocka_unit_test(options_that_belong_together),
+        cmocka_unit_test(vit_mixed), cmocka_unit_test(swin_mixed),
+        cmocka_unit_test(codebooks), cmocka_unit_test(wide),
+        cmocka_unit_test(simulated), cmocka_unit_test(options_that_belong_together),
     };
     return cmocka_run_group_tests(tests, prepare, cli_teardown);
 }

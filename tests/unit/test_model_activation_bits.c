@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Activations of other than 8 bits: what the engine makes of them, the same for every instruction set,
- * number of threads and batch, and every way in which a file may be wrong about them.
+ * Activations of other than 8 bits: what the engine makes of them, the same for every instruction
+ * set, number of threads and batch, and every way in which a file may be wrong about them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -145,7 +145,8 @@ static void plain_attention(const iviti_model *m, const iviti_block *b, uint32_t
     iviti_attention_ref(&a, q + at, dim, 0, tokens, keys, values, y + at, dim, scratch);
 }
 
-/* ---- the same for wide activations, which are whole numbers here ------------------------------- */
+/* ---- the same for wide activations, which are whole numbers here -------------------------------
+ */
 
 /* acc * f of output o, rounded for each digit of the inputs x by itself. */
 static void plain_digits(const iviti_dense *w, const iviti_dense *low, size_t o, const int16_t *x,
@@ -184,8 +185,8 @@ static void plain_join(const iviti_dense *w, const iviti_dense *low, const iviti
 }
 
 static void plain_wide_attention(const iviti_model *m, const iviti_block *b, uint32_t head,
-                                 size_t tokens, const uint8_t *q, const uint8_t *k, const uint8_t *v,
-                                 int16_t *y)
+                                 size_t tokens, const uint8_t *q, const uint8_t *k,
+                                 const uint8_t *v, int16_t *y)
 {
     const size_t dim = m->geometry.stage[0].dim, width = dim / m->geometry.stage[0].heads;
     const size_t at = head * width;
@@ -510,7 +511,8 @@ static void test_wide_damage(void **state)
         report r = { "" };
         fixture_widen(&shifts, 0, 0, !mlp, mlp);
         assert_false(model_writer_open(&shifts, &metadata, &w, &r));
-        assert_non_null(strstr(r.text, mlp ? "needs the GELU 'table'" : "needs the softmax 'table-u8'"));
+        assert_non_null(
+            strstr(r.text, mlp ? "needs the GELU 'table'" : "needs the softmax 'table-u8'"));
     }
 }
 

@@ -141,7 +141,8 @@ static void expect_digits(const opened *o, const iviti_dense *high, const iviti_
         assert_int_equal(16 * (high->bias[n] + 128 * sum) + low->bias[n], bias);
         assert_int_equal(low->shift[n], shift);
         assert_int_equal(high->shift[n], n < out ? shift - 4 : 62);
-        assert_int_equal(high->multiplier[n], n < out ? element(o, layer, ".multiplier", n) : 1 << 30);
+        assert_int_equal(high->multiplier[n],
+                         n < out ? element(o, layer, ".multiplier", n) : 1 << 30);
     }
 }
 
@@ -155,7 +156,8 @@ static void expect_layer(const opened *o, bool wide, const iviti_dense *d, const
         expect_dense(o, d, layer, 0, out, out, in, 128);
 }
 
-static void expect_wide_gelu(const opened *o, const iviti_block *b, const char *layer, size_t hidden)
+static void expect_wide_gelu(const opened *o, const iviti_block *b, const char *layer,
+                             size_t hidden)
 {
     assert_null(b->gelu_table);
     for (size_t i = 0; i < (hidden + 63) / 64 * 4096; i++) {

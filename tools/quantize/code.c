@@ -8,7 +8,7 @@
 #define FEW_SAMPLES 2048
 #define FEW_MARGIN  0.1
 #define LEAST_RANGE 4.0 /* of the gain: two deviations to either side */
-#define WIDE_MARGIN 0.15 /* beyond what was seen, to either side; 12 bits can spare it */
+#define WIDE_MARGIN  0.15 /* beyond what was seen, to either side; 12 bits can spare it */
 #define LEAST_NARROW 2.0 /* with fewer than 8 bits, whose best range is narrower */
 
 code code_new(arena *memory, size_t width)

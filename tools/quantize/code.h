@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The code of an activation, of at most 8 bits or wide (kernels/kernel.h): real value of channel c = scale[c] * code + offset[c].
- * Scales and offsets of a layer's input fold into its weights and bias exactly, so that every channel
- * may have its own wherever the producer has constants per channel.
+ * The code of an activation, of at most 8 bits or wide (kernels/kernel.h): real value of channel c
+ * = scale[c] * code + offset[c]. Scales and offsets of a layer's input fold into its weights and
+ * bias exactly, so that every channel may have its own wherever the producer has constants per
+ * channel.
  */
 #ifndef CODE_H
 #define CODE_H

@@ -112,7 +112,8 @@ static void take_scale(row_fit *f, double scale)
     f->least = round_row(f, scale, f->integers);
 }
 
-/* Units of the accumulator in one of the product that has the largest factor: that of the high digits. */
+/* Units of the accumulator in one of the product that has the largest factor: that of the high
+ * digits. */
 static double digit_of(const code *in)
 {
     return in->bits == IVITI_WIDE_BITS ? 1 << IVITI_DIGIT_BITS : 1;
@@ -234,8 +235,16 @@ bool quantize_dense(arena *memory, const char *name, const float *weight, const 
         double constant = bias[o] - out->offset[o];
         for (size_t k = 0; k < inputs; k++)
             constant += weight[o * inputs + k] * in->mean[k];
-        row_fit f = { fit, inputs, grid, DENSE_COARSEST * out->scale[o] / digit_of(in),
-                      target + o * inputs, scratch, integers, integers + inputs, 0, 0 };
+        row_fit f = { fit,
+                      inputs,
+                      grid,
+                      DENSE_COARSEST * out->scale[o] / digit_of(in),
+                      target + o * inputs,
+                      scratch,
+                      integers,
+                      integers + inputs,
+                      0,
+                      0 };
         if (fit->scales)
             take_scale(&f, fit->scales[o]);
         else

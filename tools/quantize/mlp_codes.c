@@ -236,7 +236,8 @@ int8_t *quantizer_gelu_tables(quantizer *q, const float *x, size_t rows, size_t 
 /* The code that a table gives for index code i of channel c. */
 static double entry_of(const code *in, const code *out, size_t c, int i)
 {
-    return floor((quantize_exact_gelu(in->offset[c] + in->scale[c] * i) - out->offset[c]) / out->scale[c] +
+    return floor((quantize_exact_gelu(in->offset[c] + in->scale[c] * i) - out->offset[c]) /
+                     out->scale[c] +
                  0.5);
 }
 
@@ -248,8 +249,8 @@ static void fill_wide_tables(const code *in, const code *out, int16_t *tables)
                 code_low(out->bits), fmin(code_high(out->bits), entry_of(in, out, c, i)));
 }
 
-/* Codes of 12 bits before and after GELU can spare a range for what was not seen: twice as far as the
- * group reached, or a little beyond what all channels did. */
+/* Codes of 12 bits before and after GELU can spare a range for what was not seen: twice as far as
+ * the group reached, or a little beyond what all channels did. */
 static void wide_gelu_codes(const network_capture *seen, size_t rows, size_t hidden,
                             const size_t *order, code *in, code *out)
 {
@@ -267,7 +268,8 @@ static void wide_gelu_codes(const network_capture *seen, size_t rows, size_t hid
             in->scale[c] = (high - low) / code_steps(in->bits);
             in->offset[c] = low - code_low(in->bits) * in->scale[c];
             out->scale[c] = t.out_scale * code_steps(8) / code_steps(out->bits);
-            out->offset[c] = t.out_offset + code_low(8) * t.out_scale - code_low(out->bits) * out->scale[c];
+            out->offset[c] =
+                t.out_offset + code_low(8) * t.out_scale - code_low(out->bits) * out->scale[c];
         }
     }
 }

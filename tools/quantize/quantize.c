@@ -736,7 +736,8 @@ static bool quantize(const network *source, const uint8_t *pixels, size_t count,
     if (done && g->prune.kind == IVITI_PRUNE_MERGE && n->geometry.softmax_kind != IVITI_SOFTMAX_TABLE)
         done = report_fail(r, "--merge needs softmax by tables: merged tokens change its scores");
     if (done && options->activation_bits == IVITI_WIDE_BITS &&
-        (n->geometry.softmax_kind != IVITI_SOFTMAX_TABLE || n->geometry.gelu_kind != IVITI_GELU_TABLE))
+        (n->geometry.softmax_kind != IVITI_SOFTMAX_TABLE ||
+         n->geometry.gelu_kind != IVITI_GELU_TABLE))
         done = report_fail(r, "activations of 12 bits need softmax and GELU by tables");
     if (done && coded)
         done = quantize_reconstructible(&n->geometry, r);

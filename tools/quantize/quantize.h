@@ -29,8 +29,9 @@ typedef struct quantize_options {
     bool codebook;     /* weights of 4 bits are indices into 16 entries of their layer */
     struct sensitivity *sensitivity; /* measured on the way (sensitivity.h), or NULL */
     const uint8_t *layer_bits; /* (iviti_weight_layers) of each by itself; NULL: all as above */
-    int activation_bits; /* of the blocks' and merges' activations: 2 to 8, or 12: the inputs of proj, and
-                            those of fc1 and fc2 in the first wide_mlps blocks; all others 8 */
+    int activation_bits; /* of the blocks' and merges' activations: 2 to 8, or 12: the inputs of
+                            proj, and those of fc1 and fc2 in the first wide_mlps blocks; all others
+                            8 */
     uint32_t wide_mlps;
     operators operators;
     unsigned iterations; /* of reconstruction, for each block and stage; 0: none */

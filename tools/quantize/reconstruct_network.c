@@ -396,8 +396,9 @@ bool quantize_reconstructible(const iviti_geometry *g, report *r)
                               "tables or SULQ: gradients are those of the exact operators");
     for (uint32_t i = 0; i < iviti_activations(g); i++)
         if (g->activation_bits[i] == IVITI_WIDE_BITS)
-            return report_fail(r, "reconstruction with activations of 12 bits is not supported: it is for "
-                                  "few bits");
+            return report_fail(
+                r, "reconstruction with activations of 12 bits is not supported: it is for "
+                   "few bits");
     if (g->prune.kind != IVITI_PRUNE_NONE)
         return report_fail(r, "reconstruction of networks that drop or merge tokens is not supported: "
                               "the float and the quantised network may keep different ones");

@@ -30,8 +30,8 @@ void iviti_attention_ref(const iviti_attention *a, const uint8_t *q, size_t q_st
  * wants it of one query at most. Arguments as those of the kernel. */
 void iviti_attention_row_ref(const iviti_attention *a, const uint8_t *q, size_t query,
                              const int8_t *keys, uint32_t *p, void *scratch);
-/* Wide activations to their digits, clamped. Not kernels: plain C serves all instruction sets. x (rows,
- * width) s16; high and low (rows, width), both `stride` apart. */
+/* Wide activations to their digits, clamped. Not kernels: plain C serves all instruction sets. x
+ * (rows, width) s16; high and low (rows, width), both `stride` apart. */
 void iviti_split_digits(const int16_t *x, size_t x_stride, size_t rows, size_t width, uint8_t *high,
                         uint8_t *low, size_t stride);
 /* The same through tables (ceil(width / 64), 4096), where entry x + 2048 is that of x: high digit +
