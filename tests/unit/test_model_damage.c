@@ -45,13 +45,20 @@ static void run_once(const iviti_model *model)
     free(pixels);
 }
 
+/* Files with wide tables, thousands of entries alike, are looked at here and there behind the header. */
+static size_t step_of(int kind, size_t at, size_t header)
+{
+    return kind >= FIXTURE_VIT_WIDE && at >= header ? 37 : 1;
+}
+
 static void test_truncation(void **state)
 {
     (void)state;
     for (int kind = 0; kind < FIXTURE_KINDS; kind += 2) {
         const iviti_geometry g = toy_geometry((fixture_kind)kind);
         model_fixture f = fixture_build(&g, 1);
-        for (size_t size = 0; size < f.size; size++) {
+        const size_t header = edit_data(&f, &g);
+        for (size_t size = 0; size < f.size; size += step_of(kind, size, header)) {
             const load_result r = edit_load(f.image, size, size % 2 ? &skip_checksum : NULL);
             expect_clean(&r);
             assert_int_equal(r.status, IVITI_ERROR_TRUNCATED);
@@ -109,7 +116,8 @@ static void test_data_flips(void **state)
     for (int kind = 0; kind < FIXTURE_KINDS; kind++) {
         const iviti_geometry g = toy_geometry((fixture_kind)kind);
         model_fixture f = fixture_build(&g, 1);
-        for (size_t i = edit_data(&f, &g); i < f.size; i++) {
+        const size_t header = edit_data(&f, &g);
+        for (size_t i = header; i < f.size; i += step_of(kind, i, header)) {
             static const uint8_t flips[] = { 0x80, 0x01, 0xFF };
             const uint8_t flip = flips[i % 3];
             f.image[i] ^= flip;
